@@ -83,10 +83,10 @@ struct Layer {
   output_token_stride: u32,
   output_head_stride: u32,
   sliding_window: u32, // most recent tokens a query may see
-  slot_rows: u32, // vectors of the exact tier from one slot's to the next's; 0 where one tier serves all
+  slot_words: u32, // words of the exact tier from one slot's to the next's; 0 where one tier serves all
   recent: u32, // 0 where queries see no token of the ring
   remap: f32, // what a span's range of scores is narrowed by; 0 where it is not
-  reserved: u32,
+  side_words: u32, // words of the exact tier from a slot's keys to its values
 }
 
 @group(0) @binding(0) var<uniform> step: Step;
@@ -132,8 +132,8 @@ fn exact_slot(position: u32) -> u32 {
 
 // First word of the exact vector of a head at position; side 0 holds keys, side 1 values.
 fn exact_word(slot: u32, side: u32, position: u32, head: u32) -> u32 {
-  let row = slot * layer.slot_rows + side * (layer.sinks + layer.ring) + exact_slot(position);
-  return (row * layer.kv_heads + head) * (HEAD_DIM / 2u);
+  let first = slot * layer.slot_words + side * layer.side_words;
+  return first + (exact_slot(position) * layer.kv_heads + head) * (HEAD_DIM / 2u);
 }
 
 // First word of a head's records in page page of the sequence in slot, for records of record_tokens tokens and record_words words.

@@ -321,7 +321,7 @@ fn value_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat4x4<f3
 
 // A lane mixes LANE_CHUNKS chunks of every SLICES-th token.
 fn lane_chunk(lane: u32) -> u32 {
-  return lane % CHUNK_LANES * LANE_CHUNKS;
+  return 0u + lane % CHUNK_LANES * LANE_CHUNKS;
 }
 
 // What one value adds to all rows.
@@ -493,7 +493,7 @@ fn write_partials(entry: Entry, block: Block, split: u32, lane: u32) {
       partials_written[chunk + i] = totals[i];
     }
   }
-  if (lane < used) {
+  if (lane < used && lane_chunk(0u) == 0u) {
     partials_written[partial_of(entry, block, lane, split) + CHUNKS] =
       vec4<f32>(row_max[lane], row_sums[lane], select(vec2<f32>(), counts, lane == 0u));
   }
@@ -506,9 +506,10 @@ fn partial_of(entry: Entry, block: Block, row: u32, split: u32) -> u32 {
 // Grid: (splits, KV heads, entries x row blocks), as the score kernel's.
 @compute @workgroup_size(WORKGROUP)
 fn main(
-  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(workgroup_id) id: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
+  let workgroup = id;
   let entry = step.entries[workgroup.z / blocks_per_entry()];
   let index = workgroup.z % blocks_per_entry();
   if (index * ROWS >= entry.count * layer.group) {

@@ -1043,7 +1043,7 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
 
 // A lane mixes LANE_CHUNKS chunks of every SLICES-th token.
 fn lane_chunk(lane: u32) -> u32 {
-  return lane % CHUNK_LANES * LANE_CHUNKS;
+  return 0u + lane % CHUNK_LANES * LANE_CHUNKS;
 }
 
 // What one value adds to all rows.
@@ -1268,7 +1268,7 @@ fn write_partials(entry: Entry, block: Block, split: u32, lane: u32) {
       partials_written[chunk + i] = totals[i];
     }
   }
-  if (lane < used) {
+  if (lane < used && lane_chunk(0u) == 0u) {
     partials_written[partial_of(entry, block, lane, split) + CHUNKS] =
       vec4<f32>(row_max[lane], row_sums[lane], select(vec2<f32>(), counts, lane == 0u));
   }

@@ -78,7 +78,10 @@ Deno.test("KV heads that share centroids have grids, means and sizes of their ow
 
   const policy = { ...options.policy, shareHeads: true };
   const plan = planCache({ ...options, policy, kernels: manifest });
-  const packed = packCodebooks(codebooks[0], codebooks[1], HEAD_DIM);
+  const packed = packCodebooks(codebooks[0], codebooks[1], {
+    headDim: HEAD_DIM,
+    valueHeadDim: HEAD_DIM,
+  });
   assert.equal(plan.bytes.codebooks, packed.words.byteLength);
   (await createCache({ device, plan, codebooks: { ...set, codebooks } })).destroy();
   await assert.rejects(
