@@ -187,6 +187,7 @@ export type { HeadRange } from "./src/plan/divide_heads.ts";
 export { BASE_LIMITS, type PlanLimits } from "./src/plan/limits.ts";
 export type { Precision } from "./src/kernels/precision.ts";
 export type { CachePlan, LayerPlan, PlanOptions } from "./src/plan/plan.ts";
+export type { StoreKernels } from "./src/plan/store_kernels.ts";
 export {
   type FeatureOptions,
   OPTIONAL_FEATURES,

@@ -50,7 +50,8 @@ function codebookAccess(schemes: readonly SchemeKernels[], variant?: KeyVariant)
   // Keys before the rotary embedding are read by eight channels.
   const read = readers
     .map(({ codebook }, i) =>
-      codebook === "quads" && (variant === "rope" || variant === "mrope" || variant === "anchored") &&
+      codebook === "quads" &&
+        (variant === "rope" || variant === "mrope" || variant === "anchored") &&
         i === 0
         ? "pairs"
         : codebook
