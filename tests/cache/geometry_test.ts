@@ -261,12 +261,12 @@ Deno.test("planCache takes score and mix where values have other channels, count
   assert.match(text, /append: store_d128 \+ store_d64 \+ encode_c8b8_d128 \+ encode_c8b8_d64/);
 });
 
-Deno.test("planCache names the kernels that keys of 192 channels and values of 112 lack, and how to generate them", async () => {
-  const options = { ...base, shape: { ...base.shape, headDim: 192, valueHeadDim: 112 } };
+Deno.test("planCache names the kernels that keys of 176 channels and values of 112 lack, and how to generate them", async () => {
+  const options = { ...base, shape: { ...base.shape, headDim: 176, valueHeadDim: 112 } };
   const lacks = (kernels: readonly KernelInfo[], words: RegExp) =>
     assert.throws(() => planCache({ ...options, kernels }), { code: "kernel", message: words });
-  lacks(manifest, /encode c8b8 at head dimension 192.*--scheme c8b8 --head-dim 192 --out/s);
-  const files = generateKernels({ schemes: ["c8b8"], headDims: [192] });
+  lacks(manifest, /encode c8b8 at head dimension 176.*--scheme c8b8 --head-dim 176 --out/s);
+  const files = generateKernels({ schemes: ["c8b8"], headDims: [176] });
   await withGenerated(files, async (kernels) => {
     lacks(
       [...manifest, ...kernels],
