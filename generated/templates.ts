@@ -287,8 +287,8 @@ fn digit_anchor(tile: Tile, codebook: u32, anchor: u32, pair: u32) {
 {{/each}}
 {{#each digitSums}}
     if ({{page}}u < SPAN) {
-      let first_words = key_words(centroids, {{place}}.word{{codesOffset}}, {{place}}.token, first);
-      let second_words = key_words(centroids, {{place}}.word{{codesOffset}}, {{place}}.token, second);
+      let first_words = key_words(centroids, {{codes}}, {{place}}.token, first);
+      let second_words = key_words(centroids, {{codes}}, {{place}}.token, second);
 {{#each products}}
       let levels_{{chunk}} = {{half}}_words[{{part}}] ^ 0x80808080u;
 {{#each sums}}

@@ -176,7 +176,7 @@ export function anchoredIntegerScore(
     })),
     digitSums: digitSums(digits, span).map(({ products, ...page }) => ({
       ...page,
-      codesOffset,
+      codes: `${page.place}.word${codesOffset}`,
       products: products.map((product, chunk) => ({
         ...product,
         half: half(chunk),
