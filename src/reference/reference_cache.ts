@@ -5,7 +5,7 @@ import { parseScheme } from "../schemes/parse_scheme.ts";
 import { keyTurn } from "../schemes/key_turn.ts";
 import type { Scheme, SchemeId } from "../schemes/scheme.ts";
 import { keyAnchors } from "../model/anchors.ts";
-import { type Side, sideDim } from "../model/side.ts";
+import type { Side, SideDims } from "../model/side.ts";
 import { attend, seesExactly, type SpanVectors } from "./attention.ts";
 import { keptExactly, readLayers, type ReferenceLayer, windowBlock } from "./positions.ts";
 import { checkReferenceOptions, type ReferenceCacheOptions } from "../plan/reference_options.ts";
@@ -552,7 +552,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
             codebook: codebookOf(options, layer, side, schemes[side], own),
             side,
             keyValueHeads,
-            headDim: sideDim(own, side),
+            headDim: channelsOf(own, side),
           },
           vectors,
           rows,
@@ -832,7 +832,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
     form: "exact" | "coded",
   ): Float64Array {
     const { keyValueHeads } = own;
-    const channels = sideDim(own, side);
+    const channels = channelsOf(own, side);
     const vectors = new Float64Array(state.length * keyValueHeads * channels).fill(NaN);
     for (let token = 0; token < state.length; token++) {
       const needed = form === "exact"
@@ -898,7 +898,7 @@ function storeMakers(
         codebook: codebookOf(options, own.source, side, id, own),
         ...(side === "values" ? {} : codedKeys(scheme, own)),
         keyValueHeads,
-        headDim: sideDim(own, side),
+        headDim: channelsOf(own, side),
         tiers,
         slots,
       };
@@ -920,7 +920,7 @@ function codebookOf(
   own: ReferenceLayer,
 ): SideCodebook | undefined {
   // Refuses a set without the codebook; which one it is, is found again.
-  const heads = { keyValueHeads: own.keyValueHeads, headDim: sideDim(own, side) };
+  const heads = { keyValueHeads: own.keyValueHeads, headDim: channelsOf(own, side) };
   const codebook = cacheCodebook(codebooks, heads, layer, side, id);
   const learned = codebooks?.codebooks.find((one) =>
     one.scheme === id && one.side === side && one.layer === layer
@@ -945,4 +945,9 @@ function withPositions(
       ),
   );
   return [...held, ...added];
+}
+
+/** Channels of a head of one side. */
+function channelsOf({ headDim, valueHeadDim }: SideDims, side: Side): number {
+  return side === "values" ? valueHeadDim : headDim;
 }
