@@ -865,18 +865,8 @@ export const CACHE: readonly Mutation[] = [
     "schemes/key_bias /readCounters/",
   ], [
     ["not-reset", "    encoder.clearBuffer(this.#buffer);\n", ""],
-    ["drowned-as-nans", "drownedBlocks: words[2]! });", "drownedBlocks: words[1]! });"],
-    [
-      "drowned-alone",
-      "if (clamped + notNumbers + drownedBlocks === 0) return;",
-      "if (clamped + notNumbers === 0) return;",
-    ],
-    ["last-reading-alone", "clamped: this.#counts.clamped + clamped,", "clamped,"],
-    [
-      "last-blocks-alone",
-      "drownedBlocks: this.#counts.drownedBlocks + drownedBlocks,",
-      "drownedBlocks,",
-    ],
+    ["each-in-the-next", "[name, count + words[i]!]", "[name, count + words[Math.max(0, i - 1)]!]"],
+    ["last-reading-alone", "[name, count + words[i]!]", "[name, words[i]!]"],
     ["nans-unreported", "if (clamped + notNumbers > 0) {", "if (clamped > 0) {"],
     ["drowned-unreported", "if (drownedBlocks > 0) {", "if (false) {"],
   ]),

@@ -442,15 +442,15 @@ export const PLANNING: readonly Mutation[] = [
     ["sharers-choose", ".filter((layer) => (shape.sharesWith?.[layer] ?? layer) === layer);", ";"],
     [
       "nominal-of-first-layer",
-      "bitsOf(scheme, shape, items[i]!.layer)",
-      "bitsOf(scheme, shape, 0)",
+      "bitsOf(scheme, shape, items[i]!.layer, items[i]!.side)",
+      "bitsOf(scheme, shape, 0, items[i]!.side)",
     ],
     [
       "lossless-needs-loss",
-      "if (lossless) table.set(key(layer, side, scheme), 0);\n        else if",
-      "if",
+      "if (!parseScheme(scheme).lossless) continue;",
+      "continue;",
     ],
-    ["twice-allowed", "if (table.has(key(layer, side, scheme))) {", "if (false) {"],
+    ["twice-allowed", "if (losses.has(place({ layer, side }))) {", "if (false) {"],
     [
       "tiers-left-out",
       "tiers: options.tiers ?? { sinks: 0, window: 0 },",

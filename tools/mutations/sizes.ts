@@ -258,7 +258,7 @@ export const SIZES: readonly Mutation[] = [
   ...inFile("sizes", "src/plan/sizes.ts", ["plan/sizes"], [
     [
       "codebooks-twice",
-      '(side === "values" && layer.keys === layer.values) ? 0 : bytes',
+      '(side === "values" && alike) ? 0 : bytes',
       "false ? 0 : bytes",
     ],
     ["codebooks-of-sharers", "  if (layers[layer.source] !== layer) return 0;\n", ""],
@@ -276,8 +276,8 @@ export const SIZES: readonly Mutation[] = [
     ["anchors-beyond-table", 'keys.space === "anchored" ? LARGEST_ANCHOR : 0,', "0,"],
     [
       "head-of-first-layer",
-      "const headDim = Math.max(...options.layers.map((layer) => layer.headDim));",
-      "const headDim = options.layers[0]!.headDim;",
+      "const channels = Math.max(...options.layers.map((layer) => layer.valueHeadDim));",
+      "const channels = options.layers[0]!.valueHeadDim;",
     ],
     [
       "query-heads-of-first",
@@ -336,7 +336,7 @@ export const SIZES: readonly Mutation[] = [
     ],
     [
       "records-unchecked",
-      "bytes: poolBytes(options, layer, layer[side], layer.keyValueHeads),\n        remedy",
+      "bytes: poolBytes(options, layer, side, layer.keyValueHeads),\n        remedy",
       "bytes: 0,\n        remedy",
     ],
   ]),
