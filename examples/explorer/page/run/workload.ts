@@ -1,6 +1,5 @@
 /** What a kernel is run in: a small cache that the planner can only build with it. */
 import {
-  mropeSections,
   type CacheOptions,
   type CachePlan,
   CoupletError,
@@ -10,6 +9,7 @@ import {
   type KeyOptions,
   type KeyVariant,
   type LayerPolicy,
+  mropeSections,
   OPTIONAL_FEATURES,
   PAGE_TOKENS,
   parseKernelName,
