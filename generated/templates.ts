@@ -1848,47 +1848,33 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
 `],
   ["attention/staged/stage_none.hbs", `{{! Centroids are read where they are. }}
 `],
-  ["attention/staged/staging_none.hbs", `{{! Centroids are read where they are. }}
-`],
-  ["attention/staged/staging_pairs.hbs", `const PARTS: u32 = {{parts}}u; // workgroups that share the channels of a head
-const STAGED: u32 = {{stagedWords}}u; // pairs of centroids of a part
-var<workgroup> staged: array<vec2<u32>, STAGED>;
-var<private> first_chunk: u32; // of the workgroup's part
-var<private> first_staged: u32; // in the codebooks
-
-fn staged_pair(first: u32, pair: u32) -> vec2<u32> {
+  ["attention/staged/staged_pair.hbs", `fn staged_pair(first: u32, pair: u32) -> vec2<u32> {
   return staged[(first >> 1u) + pair - first_staged];
 }
+`],
+  ["attention/staged/staged_word.hbs", `fn staged_word(at: u32) -> u32 {
+  return staged[at - first_staged];
+}
+`],
+  ["attention/staged/staging.hbs", `const PARTS: u32 = {{parts}}u; // workgroups that share the channels of a head
+const STAGED: u32 = {{stagedUnits}}u; // {{stagedName}} of centroids of a part
+var<workgroup> staged: array<{{stagedType}}, STAGED>;
+var<private> first_chunk: u32; // of the workgroup's part
+var<private> first_staged: u32; // in the codebooks
+
+{{> (lookup . "stagedUnitPartial")}}
 
 // Puts the centroids of the part's channels, which lie behind the grids of all, into workgroup memory.
 fn stage_centroids(block: Block, lane: u32) {
   let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
-  first_staged = (codebook + HEAD_DIM) / 2u + first_chunk / (CHUNKS / PARTS) * STAGED;
+  first_staged = (codebook + HEAD_DIM) / {{unitWords}}u + first_chunk / (CHUNKS / PARTS) * STAGED;
   for (var i = lane; i < STAGED; i += WORKGROUP) {
-    staged[i] = codebook_pairs[first_staged + i];
+    staged[i] = {{stagedFrom}}[first_staged + i];
   }
   workgroupBarrier();
 }
 `],
-  ["attention/staged/staging_words.hbs", `const PARTS: u32 = {{parts}}u; // workgroups that share the channels of a head
-const STAGED: u32 = {{stagedWords}}u; // words of centroids of a part
-var<workgroup> staged: array<u32, STAGED>;
-var<private> first_chunk: u32; // of the workgroup's part
-var<private> first_staged: u32; // in the codebooks
-
-fn staged_word(at: u32) -> u32 {
-  return staged[at - first_staged];
-}
-
-// Puts the centroids of the part's channels, which lie behind the grids of all, into workgroup memory.
-fn stage_centroids(block: Block, lane: u32) {
-  let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
-  first_staged = (codebook + HEAD_DIM) + first_chunk / (CHUNKS / PARTS) * STAGED;
-  for (var i = lane; i < STAGED; i += WORKGROUP) {
-    staged[i] = codebooks[first_staged + i];
-  }
-  workgroupBarrier();
-}
+  ["attention/staged/staging_none.hbs", `{{! Centroids are read where they are. }}
 `],
   ["attention/sum_chunks.hbs", `    sums[1] = sum_chunk(mixed[1], lane);
     sums[2] = sum_chunk(mixed[2], lane);

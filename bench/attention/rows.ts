@@ -3,7 +3,6 @@ import {
   type CachePlan,
   type CommandTarget,
   type KeySpace,
-  parseScheme,
   planCache,
   type PlanOptions,
   type Profile,
@@ -14,6 +13,7 @@ import {
 } from "../../mod.ts";
 import { readBuffer } from "../../tools/read_buffer.ts";
 import { centroidBytes } from "../../src/plan/sizes.ts";
+import { sideLayout } from "../../src/schemes/side_layout.ts";
 import type { SchemePair } from "../../examples/demo/scheme_pairs.ts";
 import { createFilledCache } from "../measure/filled_cache.ts";
 import { benchKernels } from "../measure/kernels.ts";
@@ -131,7 +131,7 @@ export function movedBytes({ options }: CachePlan, context: number, batch: numbe
     SIDES.reduce((total, side) => total + of(side), 0);
   return {
     records: batch * keyValueHeads *
-      sum((side) => 4 * recordWords(parseScheme(layer![side]).layout(headDim), context)),
+      sum((side) => 4 * recordWords(sideLayout(layer!, side), context)),
     codebooks: sum((side) => centroidBytes(options, layer!, side)),
     tensors: batch * queryHeads * headDim * 4 * 2,
   };

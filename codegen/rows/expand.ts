@@ -187,6 +187,24 @@ function mixContext(
     };
 }
 
+/** Centroids that are staged word by word. */
+const STAGED_WORDS = {
+  unitWords: 1,
+  stagedName: "words",
+  stagedType: "u32",
+  stagedFrom: "codebooks",
+  stagedUnitPartial: "staged_word",
+} as const;
+
+/** Centroids that are staged by two words. */
+const STAGED_PAIRS = {
+  unitWords: 2,
+  stagedName: "pairs of words",
+  stagedType: "vec2<u32>",
+  stagedFrom: "codebook_pairs",
+  stagedUnitPartial: "staged_pair",
+} as const;
+
 /** How the workgroups that mix share a head's channels: not at all, or with staged centroids. */
 function partContext(
   { codebook, staged }: SchemeKernels,
@@ -200,15 +218,16 @@ function partContext(
       stagePartial: "stage_none",
     };
   }
-  const way = codebook === "pairs" ? "pairs" : "words";
+  const unit = codebook === "pairs" ? STAGED_PAIRS : STAGED_WORDS;
   return {
     sharedChunks: `CHUNKS / ${MIX_PARTS}u`,
     firstChunk: "first_chunk",
     partPartial: "part_staged",
-    stagingPartial: `staging_${way}`,
+    stagingPartial: "staging",
     stagePartial: "stage_centroids",
+    ...unit,
     parts: MIX_PARTS,
-    stagedWords: staged!.words / MIX_PARTS / (way === "pairs" ? 2 : 1),
+    stagedUnits: staged!.words / MIX_PARTS / unit.unitWords,
     value: { ...value, centroidsIn: "staged" },
   };
 }

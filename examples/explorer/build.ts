@@ -1,7 +1,7 @@
 /** Builds the page: bundles it, and writes what it loads on demand, template text and where each kernel's lines come from. */
 import { expandTable } from "../../codegen/rows/expand.ts";
 import { readTemplates } from "../../codegen/render/templates.ts";
-import { anchored, kmeans, ladder, mrope, pairs, sizes } from "../../codegen/variants.ts";
+import { TABLE } from "../../codegen/package_table.ts";
 import { ROOT } from "../../tools/project.ts";
 import { bundlePrograms, initialPaths, replaceFolder } from "../pages/bundle.ts";
 import { kernels } from "./page/kernels.ts";
@@ -41,7 +41,7 @@ export async function buildExplorer(output: string): Promise<ExplorerBuild> {
   files.set(`${output}/templates.json`, JSON.stringify(templates));
   const tracer = createTracer();
   const rows = new Map(
-    expandTable({ sizes, pairs, anchored, mrope, ladder, kmeans }).map((row) => [row.name, row]),
+    expandTable(TABLE).map((row) => [row.name, row]),
   );
   for (const { info } of kernels) {
     const row = rows.get(info.name)!;

@@ -286,7 +286,7 @@ fn staged_word(at: u32) -> u32 {
 // Puts the centroids of the part's channels, which lie behind the grids of all, into workgroup memory.
 fn stage_centroids(block: Block, lane: u32) {
   let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
-  first_staged = (codebook + HEAD_DIM) + first_chunk / (CHUNKS / PARTS) * STAGED;
+  first_staged = (codebook + HEAD_DIM) / 1u + first_chunk / (CHUNKS / PARTS) * STAGED;
   for (var i = lane; i < STAGED; i += WORKGROUP) {
     staged[i] = codebooks[first_staged + i];
   }

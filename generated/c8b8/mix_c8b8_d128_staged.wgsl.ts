@@ -270,7 +270,7 @@ fn codebook_pair(first: u32, pair: u32) -> vec2<u32> {
 }
 
 const PARTS: u32 = 4u; // workgroups that share the channels of a head
-const STAGED: u32 = 1024u; // pairs of centroids of a part
+const STAGED: u32 = 1024u; // pairs of words of centroids of a part
 var<workgroup> staged: array<vec2<u32>, STAGED>;
 var<private> first_chunk: u32; // of the workgroup's part
 var<private> first_staged: u32; // in the codebooks

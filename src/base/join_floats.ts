@@ -1,10 +1,7 @@
+import { joinBytes } from "./join_bytes.ts";
+
 /** Numbers that came in parts, as one array. */
 export function joinFloats(parts: readonly Float32Array[]): Float32Array<ArrayBuffer> {
-  const all = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let end = 0;
-  for (const part of parts) {
-    all.set(part, end);
-    end += part.length;
-  }
-  return all;
+  const bytes = parts.map((part) => new Uint8Array(part.buffer, part.byteOffset, part.byteLength));
+  return new Float32Array(joinBytes(bytes).buffer);
 }

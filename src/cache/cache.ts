@@ -274,8 +274,8 @@ export interface Cache {
   /**
    * Reads how many numbers in keys and values f16 could not hold, how many blocks of keys drown in
    * constants of the model, and how many tiles were skipped ({@linkcode NumberCounts}), over all
-   * layers, since the cache was created. Numbers beyond 65504 are clamped to it, and a NaN becomes 0. Tokens that were removed
-   * later count as well.
+   * layers, since the cache was created. Numbers beyond 65504 are clamped to it, and a NaN becomes 0.
+   * Tokens that were removed later count as well.
    *
    * The device counts. This call submits one small copy, and covers what was submitted before.
    * Afterwards `stats()` has the same numbers, and `onFault` is called with an error `numbers` if

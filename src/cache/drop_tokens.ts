@@ -9,9 +9,14 @@ import { NEAR_TOKENS, PAGE_TOKENS } from "../kernels/constants.ts";
 import { keyAnchors } from "../model/anchors.ts";
 import { SIDES } from "../model/side.ts";
 import { isOwn, type ResolvedLayer, type ResolvedOptions } from "../plan/options.ts";
-import { exactRows, ringSlots } from "../plan/pages.ts";
+import { ringSlots } from "../plan/pages.ts";
 import { type CachePlan, PLAN } from "../plan/plan.ts";
-import { EXACT_UNIT_BYTES, exactTokenBytes } from "../plan/sizes.ts";
+import {
+  EXACT_UNIT_BYTES,
+  exactSequenceBytes,
+  exactSideBytes,
+  exactTokenBytes,
+} from "../plan/sizes.ts";
 import { codesAnchored } from "../schemes/key_turn.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { Cache } from "./cache.ts";
@@ -215,7 +220,6 @@ function ringRuns(
   const ring = ringSlots(options);
   const begin = (first - sinks) % ring;
   const unwrapped = Math.min(count, ring - begin);
-  const rows = exactRows(options);
   const [keys, values] = SIDES.map((side) => exactTokenBytes(layer, side, 1) / EXACT_UNIT_BYTES);
   const runsOf = (units: number, tier: number, start: number): Units[] => {
     const row = tier + sinks * units;
@@ -224,10 +228,11 @@ function ringRuns(
     const rest = { start: start + unwrapped * units, count: (count - unwrapped) * units };
     return [...runs, { slot: row, ...rest }];
   };
-  const tier = slot * rows * (keys! + values!);
+  const tier = slot * exactSequenceBytes(options, layer, 1) / EXACT_UNIT_BYTES;
+  const side = exactSideBytes(options, layer, "keys", 1) / EXACT_UNIT_BYTES;
   return [
     ...runsOf(keys!, tier, 0),
-    ...runsOf(values!, tier + rows * keys!, count * keys!),
+    ...runsOf(values!, tier + side, count * keys!),
   ];
 }
 

@@ -104,7 +104,7 @@ export function recordAttention(
   const blocks = entries * headBlocks(most * queryHeads, keyValueHeads);
   // Kernels for all heads at once can use the buffers of any part.
   const { parts } = kernels.buffers;
-  const mixParts = mix && kernelParts(mix.kernel).feature ? MIX_PARTS : 1;
+  const mixParts = mix && kernelParts(mix.kernel).feature === "staged" ? MIX_PARTS : 1;
   if (fill !== undefined) {
     const groups = Math.ceil(tableEntries(keys, headDim) / TABLE_LANE_ENTRIES / WORKGROUP_SIZE);
     kernels.bind(fill, parts[0]!).dispatch(recorder, place, host, groups, keyValueHeads, blocks);

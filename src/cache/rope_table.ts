@@ -18,15 +18,17 @@ export function ropeTable(
 ): Float32Array<ArrayBuffer> {
   const frequencies = inverseFrequencies(rope, headDim);
   const table = new Float32Array(rows * frequencies.length * 2);
+  const place = (row: number, pair: number) =>
+    row * frequencies.length * 2 + Math.floor(pair / 4) * 8 + (pair % 4);
   for (let row = 0; row < rows; row++) {
     const distance = row < NEAR_TOKENS ? row : (row - NEAR_TOKENS) * NEAR_TOKENS;
     for (let pair = 0; pair < frequencies.length; pair++) {
       const angle = distance * frequencies[pair]!;
-      const at = row * frequencies.length * 2 + Math.floor(pair / 4) * 8 + (pair % 4);
-      const isLast = rope.sections !== undefined && row === rows - 1;
-      table[at] = isLast ? rope.sections![pair]! : Math.cos(angle);
+      const at = place(row, pair);
+      table[at] = Math.cos(angle);
       table[at + 4] = Math.sin(angle);
     }
   }
+  rope.sections?.forEach((section, pair) => table[place(rows - 1, pair)] = section);
   return table;
 }

@@ -12,7 +12,7 @@ import type { PageRow } from "./page_rows.ts";
 import type { RestoredContent } from "./restored_content.ts";
 import type { SpanState } from "./span_room.ts";
 import { StepProgress } from "./step_progress.ts";
-import { checkPositions, newPositions } from "./token_positions.ts";
+import { checkPositions, newPositions, nextPosition } from "./token_positions.ts";
 
 /** One sequence of a cache; opaque. */
 export interface Sequence {
@@ -67,6 +67,8 @@ export interface SequenceState {
   spans: readonly SpanState[];
   /** `[tokens][3]`: time, height and width of its tokens, where they have these. */
   readonly positions: number[];
+  /** The number behind the largest of these, kept because every step of text asks for it. */
+  nextPosition: number;
   /** The first token whose positions the device may not have. */
   placed: number;
 }
@@ -240,6 +242,7 @@ export class Sequences {
       restored,
       spans,
       positions,
+      nextPosition: nextPosition(positions),
       placed: 0,
     });
   }
@@ -311,6 +314,7 @@ export class Sequences {
     state.length = length;
     state.placed = Math.min(state.placed, length);
     state.positions.length = length * this.#options.positions;
+    state.nextPosition = nextPosition(state.positions);
   }
 
   /** Checks that a sequence can be rolled back to a length, and returns its state. */
@@ -445,7 +449,7 @@ export class Sequences {
       for (const { sequence, tokens, positions } of entries) {
         const state = this.state(sequence);
         const { length: start, exactFrom, placed } = state;
-        const added = newPositions(this.#options, state.positions, tokens, positions);
+        const added = newPositions(this.#options, state.nextPosition, tokens, positions);
         const growth: Growth & { readonly tables: TableGrowth[] } = {
           sequence,
           state,
@@ -467,6 +471,7 @@ export class Sequences {
         state.restored = undefined;
         state.length += tokens;
         for (const position of added) state.positions.push(position);
+        state.nextPosition = Math.max(state.nextPosition, nextPosition(added));
         state.placed = state.length;
         this.pools.forEach((pool, table) => {
           const held = state.tables[table]!;

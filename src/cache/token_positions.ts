@@ -6,25 +6,29 @@ import type { ResolvedOptions } from "../plan/options.ts";
  * The positions of a sequence's new tokens: those given, or, as text has them, the numbers that
  * follow the largest so far.
  *
- * @param held `[tokens][positions]`: those of its tokens so far.
+ * @param next The number behind the largest so far.
  * @param given `[positions][tokens]`.
  * @returns `[tokens][positions]`; none where a token's place is its position.
  * @throws {CoupletError} `shape` as {@linkcode checkPositions} does.
  */
 export function newPositions(
   options: ResolvedOptions,
-  held: readonly number[],
+  next: number,
   tokens: number,
   given: ArrayLike<number> | undefined,
 ): readonly number[] {
   const { positions } = options;
-  const next = held.reduce((most, position) => Math.max(most, position + 1), 0);
   const added = Array.from({ length: given ? given.length : positions * tokens }, (_, i) => {
     const token = Math.floor(i / positions);
     return given?.[i % positions * tokens + token] ?? next + token;
   });
   checkPositions("Cannot begin a step", options, tokens, added);
   return added;
+}
+
+/** The number behind the largest position; 0 where there is none. */
+export function nextPosition(positions: readonly number[]): number {
+  return positions.reduce((next, position) => Math.max(next, position + 1), 0);
 }
 
 /**

@@ -66,7 +66,7 @@ export interface SideNames {
 }
 
 /** The name of the tensor of tokens' positions, U32 `[tokens, 3]`, where they have several. */
-export const POSITIONS = "positions";
+export const POSITIONS_TENSOR = "positions";
 
 /** The names of the tensors of one side of one layer. */
 export function sideNames(layer: number, side: Side): SideNames {
@@ -107,7 +107,7 @@ export function snapshotTensors(
     }
   });
   if (options.positions > 0) {
-    tensors.set(POSITIONS, { dtype: "U32", shape: [state.length, options.positions] });
+    tensors.set(POSITIONS_TENSOR, { dtype: "U32", shape: [state.length, options.positions] });
   }
   for (const [name, tensor] of spanTensors(options, state.spans)) tensors.set(name, tensor);
   return tensors;

@@ -32,7 +32,7 @@ import {
   encodeSnapshot,
   exactPositions,
   type HeldTokens,
-  POSITIONS,
+  POSITIONS_TENSOR,
   sideNames,
   type SnapshotContent,
   snapshotTensors,
@@ -154,7 +154,7 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
     const bytes = shape.reduce((product, size) => product * size, dtype === "U32" ? 4 : 2);
     tensors.set(name, { dtype, shape, data: new Uint8Array(bytes) });
   }
-  tensors.get(POSITIONS)?.data.set(new Uint8Array(positions.buffer));
+  tensors.get(POSITIONS_TENSOR)?.data.set(new Uint8Array(positions.buffer));
   reads.forEach(({ layer, side, heads }, i) => {
     const names = sideNames(layer, side);
     const own = resolved.layers[layer]!;
@@ -230,7 +230,7 @@ export async function restoreSequence(cache: Cache, bytes: Uint8Array): Promise<
       firstPages,
       restored,
       spans,
-      [...ownWords(content.tensors.get(POSITIONS)?.data ?? [])],
+      [...ownWords(content.tensors.get(POSITIONS_TENSOR)?.data ?? [])],
     );
   } catch (error) {
     for (const content of [...layers, ...spans.map(({ restored }) => restored)].flat()) {

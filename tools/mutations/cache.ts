@@ -730,11 +730,11 @@ export const CACHE: readonly Mutation[] = [
       "const moved = count % ring === 0 ? 0 : state.length - first;",
       "const moved = 0;",
     ],
-    ["values-left", "...runsOf(values!, tier + rows * keys!, count * keys!),", ""],
+    ["values-left", "...runsOf(values!, tier + side, count * keys!),", ""],
     [
       "values-as-wide-as-keys",
-      "...runsOf(values!, tier + rows * keys!, count * keys!),",
-      "...runsOf(keys!, tier + rows * keys!, count * keys!),",
+      "...runsOf(values!, tier + side, count * keys!),",
+      "...runsOf(keys!, tier + side, count * keys!),",
       { tests: ["cache/random"] },
     ],
     [

@@ -248,7 +248,7 @@ export const CALIBRATION: readonly Mutation[] = [
       "if (!weightsPerToken(part) !== !weightsPerToken(first)) {",
     ],
   ]),
-  ...inFile("joined-samples", "src/base/join_floats.ts", ["calibrate/join_samples"], [
+  ...inFile("joined-samples", "src/base/join_bytes.ts", ["calibrate/join_samples"], [
     ["last-file-alone", "    end += part.length;\n", ""],
   ]),
   ...inFile("written-samples", "src/calibrate/write_samples.ts", ["calibrate/write_samples"], [

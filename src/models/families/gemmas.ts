@@ -1,7 +1,7 @@
 /** Google's families: their own scales, and layers with two kinds of attention. */
 import { FLAG, type Kind, kind, POSITIVE, whole } from "../../base/check_options.ts";
 import { Entries, isObject, type Json } from "../reading/entries.ts";
-import type { Family, LayerSizes } from "../reading/family.ts";
+import { type Family, givenSizes, type LayerSizes } from "../reading/family.ts";
 import { evenSliding, repeated, slidingBut } from "../reading/layer_kinds.ts";
 import { refuse } from "../reading/refuse.ts";
 
@@ -46,10 +46,10 @@ function globalSizes(entries: Entries, kind: string, layer: number): LayerSizes 
   if (byLayer !== undefined) {
     const [, own] = Object.entries(byLayer).find(([number]) => Number(number) === layer) ?? [];
     const sizes = new Entries(own ?? {}, { path: `per_layer_config.${layer}.` });
-    const read = {
-      ...optional("headDim", sizes.get("head_dim", COUNT)),
-      ...optional("keyValueHeads", sizes.get("num_key_value_heads", COUNT)),
-    };
+    const read = givenSizes({
+      headDim: sizes.get("head_dim", COUNT),
+      keyValueHeads: sizes.get("num_key_value_heads", COUNT),
+    });
     const unknown = sizes.unread;
     if (unknown.length > 0) {
       refuse(`${sizes.name(unknown[0]!)} is not understood`, "Plan by hand (planCache)");
@@ -59,15 +59,8 @@ function globalSizes(entries: Entries, kind: string, layer: number): LayerSizes 
   const headDim = entries.get("global_head_dim", COUNT);
   const keyValueHeads = entries.get("num_global_key_value_heads", COUNT);
   if (kind !== "full") return {};
-  return {
-    ...optional("headDim", headDim),
-    // Where values are not keys, the numbers are as elsewhere.
-    ...optional("keyValueHeads", grouped ? keyValueHeads : undefined),
-  };
-}
-
-function optional(name: string, value: number | undefined): Record<string, number> {
-  return value === undefined ? {} : { [name]: value };
+  // Where values are not keys, the numbers are as elsewhere.
+  return givenSizes({ headDim, keyValueHeads: grouped ? keyValueHeads : undefined });
 }
 
 /** By `model_type`, the oldest first. */

@@ -2,7 +2,7 @@
 import { kind, listOf, POSITIVE, whole } from "../../base/check_options.ts";
 import type { Entries } from "../reading/entries.ts";
 import type { AttentionLayer } from "../reading/facts.ts";
-import type { Family, LayerSizes } from "../reading/family.ts";
+import { type Family, givenSizes, type LayerSizes } from "../reading/family.ts";
 import {
   chunkedWhereRotated,
   slidingBut,
@@ -43,12 +43,7 @@ function slidingSizes(entries: Entries, kind: AttentionLayer["kind"]): LayerSize
     headDim: entries.get("swa_head_dim", COUNT),
     valueDim: entries.get("swa_v_head_dim", COUNT) ?? valueDim,
   };
-  return given(kind === "sliding" ? own : { valueDim });
-}
-
-/** The sizes that a file has. */
-function given(sizes: Readonly<Record<string, number | undefined>>): LayerSizes {
-  return Object.fromEntries(Object.entries(sizes).filter(([, size]) => size !== undefined));
+  return givenSizes(kind === "sliding" ? own : { valueDim });
 }
 
 /** By `model_type`. */
@@ -127,8 +122,7 @@ export const WINDOWED: readonly Family[] = [
     layers: slidingIfListed,
     differing: (entries, _, layer) => {
       const entry = "num_attention_heads_per_layer";
-      const queryHeads = entries.get(entry, HEADS)?.[layer];
-      return queryHeads === undefined ? {} : { queryHeads };
+      return givenSizes({ queryHeads: entries.get(entry, HEADS)?.[layer] });
     },
   },
   {

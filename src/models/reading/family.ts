@@ -25,6 +25,13 @@ export interface LayerSizes {
   readonly keyValueHeads?: number;
 }
 
+/** The sizes that a file has. */
+export function givenSizes(
+  sizes: Readonly<{ [size in keyof LayerSizes]: number | undefined }>,
+): LayerSizes {
+  return Object.fromEntries(Object.entries(sizes).filter(([, size]) => size !== undefined));
+}
+
 /** A family of models whose configuration is read. */
 export interface Family {
   /** Its `model_type`s. */

@@ -18,6 +18,7 @@ import {
 import { cacheCodebook } from "../../../../src/codebooks/find.ts";
 import { headCodebooks } from "../../../../src/codebooks/head_codebooks.ts";
 import { keyTurn } from "../../../../src/schemes/key_turn.ts";
+import { sideLayout } from "../../../../src/schemes/side_layout.ts";
 import { seededRandom } from "../../../../src/base/random.ts";
 import { PRECISION_BOUNDS } from "../../../../src/kernels/precision.ts";
 import { readBuffer } from "../../../../tools/read_buffer.ts";
@@ -222,7 +223,7 @@ async function deviceRecords(
   side: Side,
 ): Promise<Uint32Array[]> {
   const [own] = cache.plan.options.layers;
-  const layout = parseScheme(own![side]).layout(own!.headDim);
+  const layout = sideLayout(own!, side);
   const pageWords = PAGE_TOKENS / layout.tokens * layout.words;
   const { pages } = cache.pages(cached, 0);
   const heads: Uint32Array[] = [];
