@@ -10,8 +10,8 @@ const { layers } = planCache({
   capacity: { sequences: 1, tokens: 4096, sequenceTokens: 4096, stepTokens: 64, appendTokens: 64 },
   kernels,
 });
-const { store, encodeKeys } = layers[0];
+const { storeKeys, encodeKeys } = layers[0];
 const { wgsl } = await encodeKeys.load();
 console.log(
-  JSON.stringify({ kernels: kernels.length, chosen: [store.name, encodeKeys.name], wgsl }),
+  JSON.stringify({ kernels: kernels.length, chosen: [storeKeys.name, encodeKeys.name], wgsl }),
 );
