@@ -16,6 +16,7 @@ import { type BenchModel, MODELS } from "./measure/models.ts";
 import type { OnnxChoice } from "./onnx/onnx.ts";
 import { COUNTED } from "./count/kernels.ts";
 import type { GpuChoice } from "./gpu/gpu.ts";
+import type { SkipChoice } from "./skip.ts";
 
 /** The spaces that all schemes have kernels for. */
 const SPACES: readonly KeySpace[] = ["pre-rope", "as-scored"];
@@ -59,6 +60,7 @@ export type BenchCommand =
   | { readonly suite: "encode"; readonly choice: EncodeChoice; readonly files: OutputFiles }
   | { readonly suite: "kmeans"; readonly schemes: readonly SchemePair[]; readonly tokens: number }
   | { readonly suite: "prefill"; readonly schemes: readonly SchemePair[] }
+  | { readonly suite: "skip"; readonly choice: SkipChoice }
   | { readonly suite: "host" }
   | { readonly suite: "onnx"; readonly choice: OnnxChoice; readonly files: OutputFiles };
 
@@ -242,6 +244,21 @@ function addOthers(program: Command, found: Found): void {
     .action(({ schemes }: { schemes: readonly SchemePair[] }) =>
       found({ suite: "prefill", schemes })
     );
+  program.command("skip")
+    .description(
+      "What attention with the option `skip` saves where one token has most of the weight, and costs " +
+        "where scores are flat, by the CPU's time: a software adapter's.",
+    )
+    .addOption(
+      optionWithDefault("--schemes <list>", "schemes, or pairs keys/values", pairs, "f16,c8b8"),
+    )
+    .option(
+      "--contexts <list>",
+      "tokens a query attends to",
+      listOf(integerFrom(1024)),
+      [8192, 32768],
+    )
+    .action((choice: SkipChoice) => found({ suite: "skip", choice }));
   program.command("host")
     .description("The host's side of one decode step: beginning it and recording 32 layers.")
     .action(() => found({ suite: "host" }));

@@ -26,6 +26,7 @@ import { type EncodeBench, formatEncode, measureEncode } from "./encode.ts";
 import { formatHost, measureHost } from "./host.ts";
 import { formatKmeans, measureKmeans } from "./kmeans.ts";
 import { formatPrefill, measurePrefill } from "./prefill.ts";
+import { formatSkip, measureSkip } from "./skip.ts";
 import { formatReport } from "./report/report.ts";
 import { spread } from "./measure/statistics.ts";
 
@@ -72,6 +73,9 @@ async function runSuite(command: BenchCommand, line: string): Promise<void> {
       for (const pair of command.schemes) {
         console.log(formatPrefill(pair.id, await measurePrefill(device, pair)));
       }
+      break;
+    case "skip":
+      for await (const row of measureSkip(device, command.choice)) console.log(formatSkip(row));
       break;
     case "kmeans":
       for (const { keys } of command.schemes) {

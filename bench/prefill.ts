@@ -6,7 +6,7 @@ import { createEngine, loadModel, modelCacheOptions } from "../examples/engine/m
 import { FIXTURE_MODEL } from "../examples/command_line.ts";
 import type { SchemePair } from "../examples/demo/scheme_pairs.ts";
 import { createCache, planCache, type PlanOptions } from "../mod.ts";
-import { randomCodebooks } from "./measure/codebooks.ts";
+import { randomCodebooks } from "../src/tuning/random_codebooks.ts";
 import { benchKernels } from "./measure/kernels.ts";
 import { randomTensor } from "./measure/random_tensor.ts";
 
@@ -41,11 +41,8 @@ export async function measurePrefill(
     features: device.features,
     kernels: benchKernels([keys, values], headDim),
   };
-  const cache = await createCache({
-    device,
-    plan: planCache(options),
-    codebooks: randomCodebooks(options),
-  });
+  const plan = planCache(options);
+  const cache = await createCache({ device, plan, codebooks: randomCodebooks(plan) });
   const engine = await createEngine({ device, checkpoint, cache, maxTokens: CHUNK });
   const tokenIds = Array.from({ length: TOKENS }, (_, i) => 2 + (i * 97) % 2000);
   const vectors = { buffer: randomTensor(device, CHUNK * keyValueHeads * headDim) };

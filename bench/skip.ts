@@ -2,27 +2,21 @@
  * What the option `skip` saves where a sink has most of the weight, and costs where scores are flat: one decode step of
  * one layer of Llama-3.1-8B's shape, keys as scored. With and without it take turns, and the CPU's time is taken, so a
  * software adapter is needed and a busy machine does no harm.
- *
- * @module
  */
 import { cpuUsage } from "node:process";
-import { runProgram } from "../examples/command_line.ts";
-import { createCache, planCache, type PlanOptions, type SchemeId } from "../mod.ts";
+import type { SchemePair } from "../examples/demo/scheme_pairs.ts";
+import { createCache, planCache, type PlanOptions } from "../mod.ts";
 import { seededRandom } from "../src/base/random.ts";
-import { describeDevice } from "../tools/adapter.ts";
+import { randomCodebooks } from "../src/tuning/random_codebooks.ts";
 import { tunedPlan } from "../tests/helpers/tuned_plan.ts";
 import { readBuffer } from "../tools/read_buffer.ts";
 import type { Work } from "./measure/clock.ts";
-import { randomCodebooks } from "./measure/codebooks.ts";
-import { requestBenchDevice } from "./measure/device.ts";
 import { benchKernels } from "./measure/kernels.ts";
 import { MODELS, modelShape } from "./measure/models.ts";
 import { spread } from "./measure/statistics.ts";
 
 const MODEL = MODELS.find(({ name }) => name === "Llama-3.1-8B")!;
-const SCHEMES: readonly SchemeId[] = ["f16", "c8b8"];
-const CONTEXTS: readonly number[] = [8192, 32768];
-
+/** Tiles of which no score is this near to a row's maximum are skipped. */
 const BELOW = 20;
 const CHUNK = 256;
 const WORKGROUPS: readonly number[] = [16, 256];
@@ -31,6 +25,28 @@ const ROUNDS = 7;
 
 /** Scores of the first token; all others lie around 0 with a deviation of about 1. */
 const DISTRIBUTIONS = { flat: 0, peaked: 30 } as const;
+
+/** What is measured. */
+export interface SkipChoice {
+  readonly schemes: readonly SchemePair[];
+  /** Tokens that a query attends to. */
+  readonly contexts: readonly number[];
+}
+
+/** One row of what was measured. */
+export interface SkipRow {
+  /** A pair's id. */
+  readonly scheme: string;
+  readonly context: number;
+  readonly distribution: string;
+  readonly workgroups: number;
+  readonly skipped: number;
+  readonly considered: number;
+  /** How many times as fast attention is with the option: medians of rounds. */
+  readonly ratio: number;
+  /** The largest change of a number of the output. */
+  readonly moved: number;
+}
 
 interface Prepared {
   readonly work: Work;
@@ -41,7 +57,7 @@ interface Prepared {
 
 async function prepare(
   device: GPUDevice,
-  scheme: SchemeId,
+  { keys, values }: SchemePair,
   context: number,
   sinkScore: number,
   workgroups: number,
@@ -50,7 +66,7 @@ async function prepare(
   const { keyValueHeads, queryHeads, headDim } = MODEL;
   const options: PlanOptions = {
     shape: modelShape(MODEL, 1),
-    policy: { keys: scheme, values: scheme },
+    policy: { keys, values },
     keys: { space: "as-scored" },
     tiers: { sinks: 4, window: 64 },
     capacity: {
@@ -61,15 +77,15 @@ async function prepare(
       appendTokens: CHUNK,
     },
     limits: device.limits,
-    kernels: benchKernels([scheme], headDim),
+    kernels: benchKernels([keys, values], headDim),
     scale: 1,
     ...(below === undefined ? {} : { skip: { below } }),
   };
-  const cache = await createCache({
-    device,
-    plan: planCache({ ...options, tuning: tunedPlan(device, options, () => ({ workgroups })) }),
-    codebooks: randomCodebooks(options),
+  const plan = planCache({
+    ...options,
+    tuning: tunedPlan(device, options, () => ({ workgroups })),
   });
+  const cache = await createCache({ device, plan, codebooks: randomCodebooks(plan) });
   const random = seededRandom("skip");
   const between = (count: number) =>
     Float32Array.from({ length: count }, () => 2 * random.next() - 1);
@@ -87,15 +103,15 @@ async function prepare(
   const size = keyValueHeads * headDim;
   const sequence = cache.createSequence();
   // One chunk's vectors again and again, but for the sink.
-  const [keys, values] = [between(CHUNK * size), between(CHUNK * size)];
+  const [keyNumbers, valueNumbers] = [between(CHUNK * size), between(CHUNK * size)];
   const sink = Float32Array.from(
     { length: size },
     (_, i) => sinkScore * one[i % headDim]! / (headDim * 0.15 ** 2),
   );
   const append = async (first: number, tokens: number) => {
-    const given = keys.slice(0, tokens * size);
+    const given = keyNumbers.slice(0, tokens * size);
     if (first === 0) given.set(sink);
-    const buffers = [upload(given), upload(values.slice(0, tokens * size))] as const;
+    const buffers = [upload(given), upload(valueNumbers.slice(0, tokens * size))] as const;
     const encoder = device.createCommandEncoder();
     const step = cache.beginStep([{ sequence, tokens }]);
     cache.encodeAppend(encoder, step, 0, {
@@ -147,38 +163,50 @@ async function cpuTime(device: GPUDevice, work: Work): Promise<number> {
   return (user + system) / REPEATS / 1000;
 }
 
-async function main(): Promise<void> {
-  const device = await requestBenchDevice();
-  console.log(`${describeDevice(device).name}, CPU time, tiles ${BELOW} below are skipped`);
-  for (const scheme of SCHEMES) {
-    for (const context of CONTEXTS) {
-      for (const [name, sinkScore] of Object.entries(DISTRIBUTIONS)) {
+/** Measures attention with and without the option, row by row. */
+export async function* measureSkip(
+  device: GPUDevice,
+  { schemes, contexts }: SkipChoice,
+): AsyncGenerator<SkipRow, void, void> {
+  for (const scheme of schemes) {
+    for (const context of contexts) {
+      for (const [distribution, sinkScore] of Object.entries(DISTRIBUTIONS)) {
         for (const workgroups of WORKGROUPS) {
-          const ways = [
+          const [plain, skipping] = [
             await prepare(device, scheme, context, sinkScore, workgroups, undefined),
             await prepare(device, scheme, context, sinkScore, workgroups, BELOW),
-          ] as const;
-          const [plain, skipping] = [await ways[0].run(), await ways[1].run()];
-          const moved = Math.max(
-            ...skipping.output.map((found, i) => Math.abs(found - plain.output[i]!)),
-          );
-          const [skipped, considered] = skipping.tiles;
+          ];
+          const [exact, found] = [await plain.run(), await skipping.run()];
+          const [skipped, considered] = found.tiles;
           const ratios: number[] = [];
           for (let round = 0; round < ROUNDS; round++) {
-            const without = await cpuTime(device, ways[0].work);
-            ratios.push(without / await cpuTime(device, ways[1].work));
+            const without = await cpuTime(device, plain.work);
+            ratios.push(without / await cpuTime(device, skipping.work));
           }
-          console.log(
-            `${scheme} ${context} ${name}, ${workgroups} workgroups: skipped ${skipped} of ` +
-              `${considered}, ${spread(ratios).median.toFixed(2)} times as fast, ` +
-              `moved by ${moved.toExponential(1)}`,
-          );
-          for (const { destroy } of ways) destroy();
+          yield {
+            scheme: scheme.id,
+            context,
+            distribution,
+            workgroups,
+            skipped,
+            considered,
+            ratio: spread(ratios).median,
+            moved: Math.max(
+              ...found.output.map((number, i) => Math.abs(number - exact.output[i]!)),
+            ),
+          };
+          plain.destroy();
+          skipping.destroy();
         }
       }
     }
   }
-  device.destroy();
 }
 
-if (import.meta.main) await runProgram(main);
+/** A row in a line. */
+export function formatSkip(row: SkipRow): string {
+  const { scheme, context, distribution, workgroups, skipped, considered, ratio, moved } = row;
+  return `${scheme} ${context} ${distribution}, ${workgroups} workgroups: ` +
+    `skipped ${skipped} of ${considered} tiles ${BELOW} below, ` +
+    `${ratio.toFixed(2)} times as fast, moved by ${moved.toExponential(1)}`;
+}

@@ -13,7 +13,7 @@ import {
 import { cacheInternals } from "../../src/cache/internals.ts";
 import { pageBytes } from "../../src/plan/sizes.ts";
 import { ringSlots } from "../../src/plan/pages.ts";
-import { randomCodebooks } from "./codebooks.ts";
+import { randomCodebooks } from "../../src/tuning/random_codebooks.ts";
 import { randomTensor } from "./random_tensor.ts";
 
 /** Tokens that are really appended and coded; a cache's pages repeat theirs. */
@@ -37,7 +37,7 @@ export async function createFilledCache(
   const cache = await createCache({
     device,
     plan,
-    codebooks: randomCodebooks(options),
+    codebooks: randomCodebooks(plan),
     ...(profile === undefined ? {} : { profile }),
   });
   const sample = await createSample(device, options);
@@ -73,7 +73,7 @@ async function createSample(device: GPUDevice, options: PlanOptions): Promise<Ca
     },
   };
   const plan = planCache(own);
-  const cache = await createCache({ device, plan, codebooks: randomCodebooks(own) });
+  const cache = await createCache({ device, plan, codebooks: randomCodebooks(plan) });
   const { keyValueHeads, headDim } = plan.options.layers[0]!;
   const buffer = randomTensor(device, SAMPLED_TOKENS * keyValueHeads * headDim);
   const encoder = device.createCommandEncoder();

@@ -1,5 +1,5 @@
 /** A host's tensors for measuring. */
-import { CHANNEL_RANGE } from "./codebooks.ts";
+import { CHANNEL_RANGE } from "../../src/tuning/random_codebooks.ts";
 
 const GOLDEN = (Math.sqrt(5) - 1) / 2;
 

@@ -2,20 +2,17 @@
  * Repeatable attention of one layer on synthetic tokens, which tuning times.
  */
 import type { Cache, Step } from "../cache/cache.ts";
-import { keyAnchors } from "../model/anchors.ts";
 import { createCache } from "../cache/create_cache.ts";
 import { firstKeptPage } from "../plan/pages.ts";
 import { cacheInternals } from "../cache/internals.ts";
-import { type Random, seededRandom } from "../base/random.ts";
-import type { Codebook, CodebookSet } from "../codebooks/codebook.ts";
-import { gridNumbers } from "../codebooks/device.ts";
+import { seededRandom } from "../base/random.ts";
 import type { CachePlan } from "../plan/plan.ts";
 import { tensorBytes } from "../cache/host_bindings.ts";
 import { storageBuffer } from "../cache/layer_buffers.ts";
 import type { CommandTarget } from "../cache/command_target.ts";
-import { NORM_LEVELS } from "../schemes/normalisation.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
-import { type Side, sideDim, SIDES } from "../model/side.ts";
+import type { Side } from "../model/side.ts";
+import { randomCodebooks } from "./random_codebooks.ts";
 
 /** A layer whose attention is timed. */
 export interface AttentionRun {
@@ -44,15 +41,14 @@ export async function prepareAttention(
   step: { readonly sequences: number; readonly context: number; readonly tokens: number },
 ): Promise<AttentionRun> {
   const { dtype } = plan.options;
-  const random = seededRandom("attention");
-  const cache = await createCache({ device, plan, codebooks: randomCodebooks(plan, random) });
+  const cache = await createCache({ device, plan, codebooks: randomCodebooks(plan) });
   const own: GPUBuffer[] = [];
   const destroy = () => {
     cache.destroy();
     for (const buffer of own) buffer.destroy();
   };
   try {
-    fillRecords(device, cache, random);
+    fillRecords(device, cache);
     const held = step.context - step.tokens;
     const { adopt } = cacheInternals(cache);
     const entries = Array.from({ length: step.sequences }, () => ({
@@ -86,64 +82,13 @@ export async function prepareAttention(
   }
 }
 
-/** Centroids anywhere on grids from -1 to 1. */
-function randomCodebooks({ options }: CachePlan, random: Random): CodebookSet {
-  const layer = options.layers[0]!;
-  const { keyValueHeads } = layer;
-  const codebooks = SIDES.flatMap((side): Codebook[] => {
-    const headDim = sideDim(layer, side);
-    const scheme = parseScheme(layer[side]);
-    if (scheme.codebook !== "learned") return [];
-    const { groupsShare: shared = false, stages = 1, normalised = false } = scheme.codebookSpec!;
-    const channels = keyValueHeads * (shared ? scheme.channels : headDim);
-    const levels = channels * stages * scheme.centroids;
-    const numbers = gridNumbers(scheme);
-    const highest = Math.floor(256 / stages);
-    return [{
-      layer: 0,
-      side,
-      scheme: scheme.id,
-      keyValueHeads,
-      headDim,
-      centroids: Uint8Array.from({ length: levels }, () => random.below(highest)),
-      // binary16: lows -1, and 64 times the step, 0.5.
-      grid: Uint16Array.from(
-        { length: numbers * channels },
-        (_, i) => (i % numbers === numbers - 1 ? 0x3800 : 0xbc00),
-      ),
-      // Factors of 1, so that heads are rotated, and means of 0.
-      ...(shared && {
-        transform: Uint16Array.from(
-          { length: 2 * keyValueHeads * headDim },
-          (_, i) => (i % 2 === 0 ? 0x3c00 : 0),
-        ),
-      }),
-      // Sizes of 1.
-      ...(normalised && {
-        normalisation: {
-          offsets: new Float32Array(channels),
-          meanSteps: new Uint16Array(channels).fill(0x3800),
-          sizes: new Uint16Array(keyValueHeads * NORM_LEVELS).fill(0x3c00),
-        },
-      }),
-    }];
-  });
-  const anchors = keyAnchors(layer.keyOptions, layer.headDim);
-  return {
-    model: { name: "synthetic", digest: "synthetic" },
-    keySpace: options.keys.space,
-    ...(anchors && { anchors }),
-    provenance: { source: "random", tokens: 0, seed: 0, iterations: 0 },
-    codebooks,
-  };
-}
-
 /**
  * Fills records with random codes. Zeros would all gather the same centroid, which would stay in
  * the cache of the processor.
  */
-function fillRecords(device: GPUDevice, cache: Cache, random: Random): void {
+function fillRecords(device: GPUDevice, cache: Cache): void {
   const layer = cache.plan.options.layers[0]!;
+  const random = seededRandom("attention");
   const words = Uint32Array.from({ length: FILL_BYTES / 4 }, () => random.below(2 ** 32));
   const finite = words.map((word) => word & FINITE_HALVES);
   for (const { keyRecords, valueRecords } of cache.buffers(0).parts) {

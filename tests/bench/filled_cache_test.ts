@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createFilledCache } from "../../bench/measure/filled_cache.ts";
-import { randomCodebooks } from "../../bench/measure/codebooks.ts";
+import { randomCodebooks } from "../../src/tuning/random_codebooks.ts";
 import { manifest } from "../../generated/manifest.ts";
 import { spreadNumber } from "../../bench/measure/random_tensor.ts";
 import { BASE_LIMITS, type Cache, createCache, planCache, type PlanOptions } from "../../mod.ts";
@@ -67,7 +67,7 @@ for (
     const plan = planCache({ ...options, limits });
     assert.equal(plan.layers[0]!.parts.length, parts);
     const filled = await createFilledCache(device, plan, options, TOKENS);
-    const appended = await createCache({ device, plan, codebooks: randomCodebooks(options) });
+    const appended = await createCache({ device, plan, codebooks: randomCodebooks(plan) });
     const sequence = appended.createSequence();
     for (let first = 0; first < TOKENS; first += CHUNK) {
       const step = appended.beginStep([{ sequence, tokens: CHUNK }]);
