@@ -61,6 +61,7 @@ export type BenchCommand =
   | { readonly suite: "kmeans"; readonly schemes: readonly SchemePair[]; readonly tokens: number }
   | { readonly suite: "prefill"; readonly schemes: readonly SchemePair[] }
   | { readonly suite: "skip"; readonly choice: SkipChoice }
+  | { readonly suite: "trellis" }
   | { readonly suite: "host" }
   | { readonly suite: "onnx"; readonly choice: OnnxChoice; readonly files: OutputFiles };
 
@@ -259,6 +260,9 @@ function addOthers(program: Command, found: Found): void {
       [8192, 32768],
     )
     .action((choice: SkipChoice) => found({ suite: "skip", choice }));
+  program.command("trellis")
+    .description("Errors of trellis codes, which no scheme has, beside those of lattices: no GPU.")
+    .action(() => found({ suite: "trellis" }));
   program.command("host")
     .description("The host's side of one decode step: beginning it and recording 32 layers.")
     .action(() => found({ suite: "host" }));

@@ -27,6 +27,7 @@ import { formatHost, measureHost } from "./host.ts";
 import { formatKmeans, measureKmeans } from "./kmeans.ts";
 import { formatPrefill, measurePrefill } from "./prefill.ts";
 import { formatSkip, measureSkip } from "./skip.ts";
+import { formatTrellis, measureTrellis } from "./trellis.ts";
 import { formatReport } from "./report/report.ts";
 import { spread } from "./measure/statistics.ts";
 
@@ -52,6 +53,10 @@ async function runSuite(command: BenchCommand, line: string): Promise<void> {
     const { kernels, family, overrides } = command.choice;
     const chosen = chooseKernels(manifest, kernels, picomatch);
     return await showCounts(await countKernels(chosen, family, overrides), command.files);
+  }
+  if (command.suite === "trellis") {
+    for (const row of measureTrellis()) console.log(formatTrellis(row));
+    return;
   }
   const device = await requestBenchDevice();
   switch (command.suite) {

@@ -1,0 +1,197 @@
+/**
+ * Whether trellis codes would serve data-free schemes better than lattices do: the error of a bitshift trellis (QTIP,
+ * arXiv 2406.11235 §3) beside those of `u8b8` and `u4b8`, on Gaussian channels, which Hadamard-rotated vectors are close
+ * to. In float64, by exhaustive search.
+ */
+import { type Random, seededRandom } from "../src/base/random.ts";
+import { decodeRotated, encodeRotated } from "../src/schemes/hadamard_codes.ts";
+import { d4Codebook, e8Codebook } from "../src/schemes/lattice_codebooks.ts";
+
+/** Bits of a state, with which exhaustive search still takes seconds. */
+const STATE_BITS = 10;
+
+const VECTORS = 1000;
+const DIMENSIONS: readonly number[] = [64, 128];
+
+/** The lattices by bits per channel. */
+const LATTICES = {
+  1: { scheme: "u8b8", points: e8Codebook() },
+  2: { scheme: "u4b8", points: d4Codebook() },
+} as const;
+
+/**
+ * A trellis whose state is the last bits of a code: each channel shifts some more in, and its number is the state's.
+ * What a channel stands for thus depends on the bits of several channels, and decoding needs no search.
+ */
+export interface Trellis {
+  readonly stateBits: number;
+  /** Bits that a channel takes. */
+  readonly bits: number;
+  /** `[2^stateBits]`. */
+  readonly numbers: Float64Array;
+}
+
+/** A trellis for Gaussian channels of variance 1: their quantiles, in random order. */
+export function gaussianTrellis(stateBits: number, bits: number, random: Random): Trellis {
+  const states = 2 ** stateBits;
+  const numbers = Float64Array.from(
+    { length: states },
+    (_, i) => gaussianQuantile((i + 0.5) / states),
+  );
+  for (let i = states - 1; i > 0; i--) {
+    const other = random.below(i + 1);
+    [numbers[i], numbers[other]] = [numbers[other]!, numbers[i]!];
+  }
+  return { stateBits, bits, numbers };
+}
+
+/** The states nearest to a vector, and their squared error. */
+export interface TrellisPath {
+  /** `[channels]`. */
+  readonly states: Uint16Array;
+  readonly error: number;
+}
+
+/**
+ * The best of all paths (Viterbi).
+ *
+ * @param seam The last bits of both the state before the first channel and the last one's, all but the oldest `bits`.
+ * Defaults to any, which need not be alike.
+ */
+export function searchTrellis(
+  vector: ArrayLike<number>,
+  { stateBits, bits, numbers }: Trellis,
+  seam?: number,
+): TrellisPath {
+  const states = numbers.length;
+  const shared = stateBits - bits;
+  const fits = (state: number) => seam === undefined || state % 2 ** shared === seam;
+  let errors = Float64Array.from({ length: states }, (_, state) => fits(state) ? 0 : Infinity);
+  let next = new Float64Array(states);
+  // The bits that leave a state as it is entered.
+  const left = Array.from({ length: vector.length }, () => new Uint8Array(states));
+  for (let channel = 0; channel < vector.length; channel++) {
+    for (let state = 0; state < states; state++) {
+      let least = Infinity;
+      for (let old = 0; old < 2 ** bits; old++) {
+        const error = errors[(state >> bits) + (old << shared)]!;
+        if (error < least) {
+          least = error;
+          left[channel]![state] = old;
+        }
+      }
+      next[state] = least + (vector[channel]! - numbers[state]!) ** 2;
+    }
+    [errors, next] = [next, errors];
+  }
+  let last = -1;
+  errors.forEach((error, state) => {
+    if (fits(state) && (last < 0 || error < errors[last]!)) last = state;
+  });
+  const path = new Uint16Array(vector.length);
+  for (let channel = vector.length - 1, state = last; channel >= 0; channel--) {
+    path[channel] = state;
+    state = (state >> bits) + (left[channel]![state]! << shared);
+  }
+  return { states: path, error: errors[last]! };
+}
+
+/**
+ * A path whose ends meet, so that a code takes no bits but those of its channels: the seam is what the best free path of
+ * the vector, begun in its middle, has there (QTIP §3.3).
+ */
+export function searchCircle(vector: Float64Array, trellis: Trellis): TrellisPath {
+  const half = vector.length / 2;
+  const turned = Float64Array.from(vector, (_, i) => vector[(i + half) % vector.length]!);
+  const { states } = searchTrellis(turned, trellis);
+  const seam = states[half - 1]! % 2 ** (trellis.stateBits - trellis.bits);
+  return searchTrellis(vector, trellis, seam);
+}
+
+/** Mean squared errors of Gaussian channels of variance 1. */
+export interface TrellisRow {
+  readonly dimension: number;
+  /** Per channel; a free start takes more. */
+  readonly bits: number;
+  readonly scheme: string;
+  readonly lattice: number;
+  /** Of paths whose ends meet. */
+  readonly circle: number;
+  /** Of paths with a free start, whose other bits are stored. */
+  readonly free: number;
+  /** Bits per channel of a free start. */
+  readonly startBits: number;
+}
+
+/** Measures trellises beside lattices. */
+export function measureTrellis(): TrellisRow[] {
+  return DIMENSIONS.flatMap((dimension) =>
+    ([1, 2] as const).map((bits): TrellisRow => {
+      const random = seededRandom("trellis", dimension, bits);
+      const trellis = gaussianTrellis(STATE_BITS, bits, random);
+      const { scheme, points } = LATTICES[bits];
+      const centroids = points.flat();
+      const channels = centroids.length / points.length;
+      const sums = { lattice: 0, circle: 0, free: 0 };
+      for (let i = 0; i < VECTORS; i++) {
+        const vector = Float64Array.from({ length: dimension }, () => gaussian(random));
+        const { codes, deviation } = encodeRotated(vector, centroids, channels);
+        decodeRotated(codes, centroids, channels).forEach((number, channel) =>
+          sums.lattice += (vector[channel]! - deviation * number) ** 2
+        );
+        sums.circle += searchCircle(vector, trellis).error;
+        sums.free += searchTrellis(vector, trellis).error;
+      }
+      const count = VECTORS * dimension;
+      return {
+        dimension,
+        bits,
+        scheme,
+        lattice: sums.lattice / count,
+        circle: sums.circle / count,
+        free: sums.free / count,
+        startBits: (STATE_BITS - bits) / dimension,
+      };
+    })
+  );
+}
+
+/** A row in a line. */
+export function formatTrellis(row: TrellisRow): string {
+  const { dimension, bits, scheme, lattice, circle, free, startBits } = row;
+  // Each bit more divides the error of any good code by four.
+  const alike = free * 4 ** startBits;
+  const gain = (error: number) => `${Math.round(100 * (1 - error / lattice)) + 0} % less`;
+  return `${dimension} channels, ${bits} bits: ${scheme} ${lattice.toFixed(4)}, ` +
+    `ends that meet ${circle.toFixed(4)} (${gain(circle)}), ` +
+    `a free start ${free.toFixed(4)} for ${startBits.toFixed(2)} bits more (${
+      gain(alike)
+    } at as many bits)`;
+}
+
+/** A number of the normal distribution (Box and Muller). */
+function gaussian(random: Random): number {
+  return Math.sqrt(-2 * Math.log(1 - random.next())) * Math.cos(2 * Math.PI * random.next());
+}
+
+/** The number that a Gaussian channel of variance 1 stays below with a probability, by bisection of its distribution. */
+function gaussianQuantile(probability: number): number {
+  let [low, high] = [-8, 8];
+  for (let i = 0; i < 50; i++) {
+    const middle = (low + high) / 2;
+    if (gaussianBelow(middle) < probability) low = middle;
+    else high = middle;
+  }
+  return low;
+}
+
+/** The probability of a Gaussian channel to stay below a number: the Taylor series of the density's integral. */
+function gaussianBelow(number: number): number {
+  let term = number;
+  let sum = number;
+  for (let i = 1; Math.abs(term) > 1e-12 * Math.abs(sum); i++) {
+    term *= number ** 2 / (2 * i + 1);
+    sum += term;
+  }
+  return 0.5 + sum * Math.exp(-(number ** 2) / 2) / Math.sqrt(2 * Math.PI);
+}
