@@ -75,6 +75,7 @@ export async function measureAttention(
   }
   const started = performance.now();
   const environment = await describeEnvironment(device);
+  const { kind } = environment.adapter;
   const first = progress.stage("clock and bandwidth");
   const { clock, samples: bandwidth } = await measureRoofline(device, choice.seconds);
   first.done();
@@ -92,12 +93,14 @@ export async function measureAttention(
       refused.push(...chooseRows(choice).map((row) => ({ ...rowPlace(place, row), why: NO_TIME })));
       continue;
     }
-    const found = planPlace(device, place, choice, environment.adapter.kind);
+    const found = planPlace(device, place, choice, kind);
     const { planned, refusals } = choice.tune
       ? await tunePlace(device, place, found, choice)
       : found;
     refused.push(...refusals);
-    if (planned.length > 0) rows.push(...await measurePlace(device, clock, place, planned, choice));
+    if (planned.length > 0) {
+      rows.push(...await measurePlace(device, clock, place, planned, choice, kind));
+    }
     taken = performance.now() - before;
     stage.update((i + 1) / places.length);
   }
@@ -203,12 +206,13 @@ async function measurePlace(
   place: Place,
   planned: readonly PlannedRow[],
   { seconds, profile, until = Infinity }: AttentionChoice,
+  kind: string,
 ): Promise<readonly AttentionRow[]> {
   const measured = await measureTurns(device, clock, place, planned, seconds);
   const rows: AttentionRow[] = [];
   for (const [i, row] of planned.entries()) {
     const { shape: { layers } } = row.plan.options;
-    const { repeats, samples } = measured[i]!;
+    const { repeats, samples, cpuSamples } = measured[i]!;
     rows.push({
       ...rowPlace(place, row),
       ...rowKernels(row, place),
@@ -216,6 +220,8 @@ async function measurePlace(
       repeats,
       bytes: movedBytes(row.plan, place.context, place.batch),
       samples: samples.map((time) => time / layers),
+      // Of a GPU's work it is no measure.
+      ...(kind === "hardware" ? {} : { cpuSamples: cpuSamples.map((time) => time / layers) }),
       ...(profile && performance.now() < until
         ? { profile: await profileRow(device, row, place, repeats) }
         : {}),

@@ -62,6 +62,8 @@ const row = z.object({
   bytes: z.object({ records: count, codebooks: count, tensors: count }),
   /** Milliseconds of one layer's attention of one step, by round. */
   samples: z.array(z.number().positive()).min(1),
+  /** The same in milliseconds of CPU time, of all threads; absent on hardware, where others compute. */
+  cpuSamples: z.array(z.number().positive()).min(1).optional(),
   /** What each kernel takes of that, by timestamps around each dispatch, longest first; absent where nobody asked. */
   profile: z.array(z.object({ kernel: z.string(), milliseconds: z.number().nonnegative() })).min(1)
     .optional(),
@@ -118,6 +120,8 @@ export interface RowFigures {
   readonly time: Spread;
   /** How many times faster than the baseline, round by round. */
   readonly speedup: Spread;
+  /** Both by CPU time, where that was measured of it and of the baseline. */
+  readonly cpu: { readonly time: Spread; readonly speedup: Spread } | undefined;
   /** Bytes it must move over what the copy kernel moves in the same time. */
   readonly share: number;
 }
@@ -157,10 +161,15 @@ export function attentionPanels({ rows, bandwidth }: AttentionBench): readonly P
   const figures = rows.map((row): RowFigures => {
     const time = spread(row.samples);
     const { records, codebooks, tensors } = row.bytes;
+    const baseline = baselineOf(rows, row);
     return {
       row,
       time,
-      speedup: speedup(baselineOf(rows, row).samples, row.samples),
+      speedup: speedup(baseline.samples, row.samples),
+      cpu: row.cpuSamples && baseline.cpuSamples && {
+        time: spread(row.cpuSamples),
+        speedup: speedup(baseline.cpuSamples, row.cpuSamples),
+      },
       share: (records + codebooks + tensors) / (time.median / 1000) / copied,
     };
   });

@@ -46,6 +46,9 @@ export function formatAttentionTables(
         "x f16",
         "how many times faster than the fastest f16 row of the same shape, batch and context",
       ],
+      ...(rows.some(({ cpuSamples }) => cpuSamples !== undefined)
+        ? [["cpu ms, x f16", "the same by CPU time, of all threads"] as const]
+        : []),
       ["roof", "bytes it must move over what the copy kernel moves in the same time"],
       ...(rows.some(({ tuning }) => tuning !== undefined)
         ? [
@@ -107,6 +110,15 @@ function formatPanel({ series }: Panel, width: number): string {
           title: "x f16",
           cell: cell(own, ({ speedup }) => speedup.median.toFixed(2)),
         },
+        ...(own.figures.some(({ cpu }) => cpu !== undefined)
+          ? [
+            {
+              title: "cpu ms",
+              cell: cell(own, ({ cpu }) => cpu ? formatTime(cpu.time.median) : ""),
+            },
+            { title: "x f16", cell: cell(own, ({ cpu }) => cpu?.speedup.median.toFixed(2) ?? "") },
+          ]
+          : []),
         { title: "roof", cell: cell(own, ({ share }) => `${(100 * share).toFixed(0)}%`) },
       ],
     })),

@@ -1,4 +1,5 @@
 /** Measures several pieces of work that take turns. */
+import { cpuUsage } from "node:process";
 import { type Clock, repeat, repeatsFor, type Work } from "./clock.ts";
 
 /** How long to measure. */
@@ -24,6 +25,8 @@ export interface Samples {
   readonly repeats: number;
   /** Milliseconds of one repetition, by round. */
   readonly samples: readonly number[];
+  /** Milliseconds of this process's CPU time for the same, of all threads: on a software adapter, those that compute too. */
+  readonly cpuSamples: readonly number[];
 }
 
 /**
@@ -37,13 +40,21 @@ export async function measureRounds(
   const repeats: number[] = [];
   for (const work of works) repeats.push(await repeatsFor(clock, work, SAMPLE_MS[clock.method]));
   const samples: number[][] = works.map(() => []);
+  const cpuSamples: number[][] = works.map(() => []);
   const begun = performance.now();
   for (let round = 0; round < MOST_ROUNDS; round++) {
     if (round >= FEWEST_ROUNDS && performance.now() - begun > seconds * 1000) break;
     for (const [i, work] of works.entries()) {
+      const before = cpuUsage();
       const taken = await clock.time(repeat(work, repeats[i]!));
+      const { user, system } = cpuUsage(before);
       samples[i]!.push(taken / repeats[i]!);
+      cpuSamples[i]!.push((user + system) / 1000 / repeats[i]!);
     }
   }
-  return works.map((_, i) => ({ repeats: repeats[i]!, samples: samples[i]! }));
+  return works.map((_, i) => ({
+    repeats: repeats[i]!,
+    samples: samples[i]!,
+    cpuSamples: cpuSamples[i]!,
+  }));
 }

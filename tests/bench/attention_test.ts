@@ -282,7 +282,7 @@ Deno.test("attentionPanels refuses rows without a baseline", () => {
   assert.throws(() => attentionPanels({ ...BENCH, rows }), RangeError);
 });
 
-/** The same figures, tuned and profiled. */
+/** The same figures, tuned and profiled, with CPU times. */
 const DETAILED: AttentionBench = {
   ...BENCH,
   rows: BENCH.rows.map((row) => ({
@@ -290,6 +290,7 @@ const DETAILED: AttentionBench = {
     span: 8,
     workgroups: 64,
     splits: 3,
+    cpuSamples: row.samples.map((time) => row.keys === "f16" ? 2 * time : 8 * time),
     tuning: {
       sequences: 1,
       candidates: [
@@ -345,6 +346,17 @@ Deno.test("formatAttentionTables: what tuning chose, and the time by kernel, whe
   assert.match(text, /c8b8 +512 \| combine_d128 +0\.250 +25%/);
   assert.doesNotMatch(text, /NaN|undefined|Infinity/);
   assert.doesNotMatch(formatAttentionTables(BENCH), /tuning|time by kernel/);
+});
+
+Deno.test("attentionPanels, formatAttentionTables: CPU times and their own ratio, where there are any", () => {
+  const figures = (bench: AttentionBench) =>
+    attentionPanels(bench)[0]!.series.find(({ name }) => name === "c8b8")!.figures[0]!;
+  assert.equal(figures(BENCH).cpu, undefined);
+  // At 512 tokens f16 takes 2 ms and twice that of the CPU, c8b8 1, 0.5 and 1.5 ms and eight times that.
+  const { cpu } = figures(DETAILED);
+  assert.deepEqual([cpu!.time.median, cpu!.speedup.median], [8, 0.5]);
+  assert.match(formatAttentionTables(DETAILED, 1000), /cpu ms, x f16 +the same by CPU time/);
+  assert.doesNotMatch(formatAttentionTables(BENCH, 1000), /cpu/);
 });
 
 Deno.test("formatAttentionTables fits 80 columns, and loses no figure", () => {
