@@ -37,6 +37,12 @@ export interface EncodeChoice {
   readonly contexts: readonly number[];
   /** New tokens of a prefill step. */
   readonly chunk: number;
+  /** The space that coded keys are coded in. */
+  readonly space: KeySpace;
+  /** Whether to plan each scheme by what `tune()` measures of it. */
+  readonly tune: boolean;
+  /** The least precision that is planned with. Defaults to `f16`. */
+  readonly precision?: Precision;
   readonly seconds: number;
 }
 
@@ -69,6 +75,9 @@ const WHAT = "Cannot start the benchmark";
 
 /** Powers of two, as contexts are compared on a scale of ratios. */
 const CONTEXTS: readonly number[] = [512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072];
+
+const PRECISION = new Option("--precision <type>", "how much attention may round (default: f16)")
+  .choices([...PRECISIONS]);
 
 const SCHEMES = "f16,c2b8,c4b8,c8b8,c8b10,c4b8/c8b8";
 
@@ -147,10 +156,7 @@ function addAttention(program: Command, found: Found): void {
     .option("--seconds <n>", "to spend on each shape at each context (default: 4)", positive)
     .option("--memory <GiB>", "that the caches compared may take together", positive, 4)
     .option("--tune", "plan each row by what tune() measures for it, f16 included", false)
-    .addOption(
-      new Option("--precision <type>", "how much attention may round (default: f16)")
-        .choices([...PRECISIONS]),
-    )
+    .addOption(PRECISION)
     .option("--profile", "also time each kernel, by timestamps around each dispatch", false)
     .option("--json <file>", "write the figures, unrounded")
     .option("--html <file>", "write a report with plots")
@@ -220,6 +226,12 @@ function addOthers(program: Command, found: Found): void {
     )
     .option("--contexts <list>", "tokens before the step", listOf(integerFrom(1)), [1024, 4096])
     .option("--chunk <n>", "new tokens of a prefill step", integerFrom(2), 256)
+    .addOption(
+      new Option("--space <name>", "the space that keys are coded in, but for those in f16")
+        .choices([...KEY_SPACES]).default("as-scored"),
+    )
+    .option("--tune", "plan each scheme by what tune() measures for it, f16 included", false)
+    .addOption(PRECISION)
     .option("--seconds <n>", "to spend on each comparison", positive, 1)
     .option("--json <file>", "write the figures, unrounded")
     .action(({ json, ...choice }: EncodeChoice & OutputFiles) =>

@@ -1,9 +1,10 @@
 /** The encode suite: what appending costs beside attention, and a prefill's attention to codes beside that to f16. */
-import type { SchemePair } from "../examples/demo/scheme_pairs.ts";
+import { type SchemePair, UNCOMPRESSED } from "../examples/demo/scheme_pairs.ts";
+import { candidateNames } from "../src/plan/choose_attention.ts";
 import { outputWidth } from "../cli/output_width.ts";
 import { wrapLines } from "../cli/table.ts";
 import { type ColumnGroup, explainColumns, formatTable } from "../examples/tables/grouped.ts";
-import { type KeySpace, planCache, type PlanOptions } from "../mod.ts";
+import { type KeySpace, planCache, type PlanOptions, tune } from "../mod.ts";
 import type { EncodeChoice } from "./arguments.ts";
 import { describeEnvironmentLines } from "./attention/table.ts";
 import { formatTime } from "./measure/figures.ts";
@@ -17,9 +18,6 @@ import { randomTensor } from "./measure/random_tensor.ts";
 import { measureRounds } from "./measure/rounds.ts";
 import { speedup, spread } from "./measure/statistics.ts";
 
-/** The space keys are coded in: the one that the baseline's are. */
-const SPACE: KeySpace = "as-scored";
-
 /** Times of one scheme's step of one layer. */
 export interface EncodeRow {
   readonly model: string;
@@ -28,10 +26,15 @@ export interface EncodeRow {
   /** New tokens: 1 to decode, more to prefill. */
   readonly tokens: number;
   readonly scheme: string;
+  readonly space: KeySpace;
+  /** The kernels that attend. */
+  readonly kernels: readonly string[];
   /** Milliseconds of the appends, by round. */
   readonly append: readonly number[];
   /** Milliseconds of the attention, by round. */
   readonly attend: readonly number[];
+  /** The same in milliseconds of CPU time, of all threads. */
+  readonly attendCpu: readonly number[];
 }
 
 /** What a run of the suite comes to. */
@@ -77,12 +80,15 @@ async function measureStep(
   model: BenchModel,
   context: number,
   tokens: number,
-  { schemes, seconds }: EncodeChoice,
+  choice: EncodeChoice,
 ): Promise<readonly EncodeRow[]> {
-  const prepared = [];
+  const { schemes, seconds, space } = choice;
+  const prepared: PreparedStep[] = [];
   try {
     for (const pair of schemes) {
-      prepared.push(await prepareStep(device, model, context, tokens, pair));
+      // The baseline is f16's fastest: its kernel rotates nothing.
+      const own = pair.id === UNCOMPRESSED.id ? "as-scored" : space;
+      prepared.push(await prepareStep(device, model, context, tokens, pair, own, choice));
     }
     const works = prepared.flatMap(({ append, attend }) => [append, attend]);
     const measured = await measureRounds(works, { clock, seconds });
@@ -91,8 +97,11 @@ async function measureStep(
       context,
       tokens,
       scheme: id,
+      space: prepared[i]!.space,
+      kernels: prepared[i]!.kernels,
       append: measured[2 * i]!.samples,
       attend: measured[2 * i + 1]!.samples,
+      attendCpu: measured[2 * i + 1]!.cpuSamples,
     }));
   } finally {
     for (const { destroy } of prepared) destroy();
@@ -100,6 +109,8 @@ async function measureStep(
 }
 
 interface PreparedStep {
+  readonly space: KeySpace;
+  readonly kernels: readonly string[];
   /** Takes the step's tokens back and appends them again. */
   readonly append: Work;
   readonly attend: Work;
@@ -112,12 +123,14 @@ async function prepareStep(
   context: number,
   tokens: number,
   { keys, values }: SchemePair,
+  space: KeySpace,
+  { tune: tuned, precision = "f16", seconds }: EncodeChoice,
 ): Promise<PreparedStep> {
   const shape = modelShape(model, 1);
   const options: PlanOptions = {
     shape,
     policy: { keys, values },
-    keys: modelKeys(model, SPACE),
+    keys: modelKeys(model, space),
     tiers: { sinks: 0, window: 0 },
     capacity: {
       sequences: 1,
@@ -128,9 +141,22 @@ async function prepareStep(
     },
     limits: device.limits,
     features: device.features,
+    precision,
     kernels: benchKernels([keys, values], model.headDim),
   };
-  const filled = await createFilledCache(device, planCache(options), options, context);
+  const plan = planCache(
+    tuned
+      ? {
+        ...options,
+        tuning: await tune(device, {
+          ...options,
+          context: context + tokens,
+          budget: 1000 * seconds,
+        }),
+      }
+      : options,
+  );
+  const filled = await createFilledCache(device, plan, options, context);
   const { cache, sequences: [sequence] } = filled;
   const vectors = randomTensor(device, tokens * model.keyValueHeads * model.headDim);
   const queries = randomTensor(device, tokens * model.queryHeads * model.headDim);
@@ -150,7 +176,10 @@ async function prepareStep(
   append(pass);
   pass.end();
   device.queue.submit([encoder.finish()]);
+  const [layer] = plan.layers;
   return {
+    space,
+    kernels: candidateNames(tokens === 1 ? layer!.decode : layer!.prefill),
     append,
     attend: (pass) =>
       cache.encodeAttend(pass, step, 0, {
@@ -186,6 +215,7 @@ export function formatEncode(
         { title: "context", cell: ({ context }) => `${context}` },
         { title: "new", cell: ({ tokens }) => `${tokens}` },
         { title: "scheme", cell: ({ scheme }) => scheme },
+        { title: "keys", cell: ({ space }) => space },
       ],
     },
     {
@@ -206,6 +236,11 @@ export function formatEncode(
           title: "attend x f16",
           cell: (row) => speedup(baseline(row).attend, row.attend).median.toFixed(2),
         },
+        {
+          title: "x cpu",
+          cell: (row) => speedup(baseline(row).attendCpu, row.attendCpu).median.toFixed(2),
+        },
+        { title: "kernels", cell: ({ kernels }) => kernels.join(" + ") },
       ],
     },
   ];
@@ -224,6 +259,7 @@ export function formatEncode(
         "attend x f16",
         "how many times faster than attention to f16, with as many new tokens",
       ],
+      ["x cpu", "the same by CPU time, of all threads: a figure of software adapters alone"],
     ], width),
   ].join("\n");
   return wrapLines(text, width);
