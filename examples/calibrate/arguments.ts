@@ -1,6 +1,7 @@
 import type { KeySpace } from "@couplet/kv";
 import { Command, Option } from "commander";
 import { findRecipe, type Recipe, RECIPE_NAMES, type RecipeName } from "../../cli/recipes.ts";
+import { CALIBRATION_TOKENS, calibrationTokens } from "../calibration_tokens.ts";
 import { FIXTURE_MODEL, integerFrom, readCommandLine, usageError } from "../command_line.ts";
 import { parseSchemePairs, type SchemePair } from "../demo/scheme_pairs.ts";
 import { type Weighting, WEIGHTINGS } from "../engine/weighted_samples.ts";
@@ -66,31 +67,40 @@ export function parseArguments(
         .choices(["pre-rope", "anchored", "as-scored"] satisfies KeySpace[])
         .default("pre-rope" satisfies KeySpace),
     )
-    .option("--tokens <n>", "tokens to learn on", integerFrom(1), 12288)
+    .option("--tokens <n>", `tokens to learn on (${CALIBRATION_TOKENS})`, integerFrom(1))
     .option("--context <n>", "tokens per context", integerFrom(2), 512)
     .option("--seed <n>", "seed of the run", integerFrom(0), 1)
     .requiredOption("--out <file>", "where the codebooks go");
   const help = readCommandLine(command, argv, WHAT);
   if (help !== undefined) return { help };
-  const { recipe: name, length, ...options } = command.opts<
-    Omit<CalibrateOptions, "recipe"> & { recipe?: RecipeName; length: number }
+  const { recipe: name, length, ...given } = command.opts<
+    Omit<CalibrateOptions, "recipe" | "tokens"> & {
+      recipe?: RecipeName;
+      length: number;
+      tokens?: number;
+    }
   >();
+  const withTokens = (options: Omit<CalibrateOptions, "tokens">): CalibrateOptions => ({
+    ...options,
+    tokens: given.tokens ??
+      calibrationTokens(options.schemes.flatMap(({ keys, values }) => [keys, values])),
+  });
   if (name === undefined) {
-    if (options.schemes === undefined) {
+    if (given.schemes === undefined) {
       throw usageError(WHAT, "neither --schemes nor --recipe is given");
     }
-    return { options };
+    return { options: withTokens(given) };
   }
   const recipe = findRecipe(name, length);
   const { keys, values, space, fisher, shareHeads } = recipe;
   return {
-    options: {
-      ...options,
+    options: withTokens({
+      ...given,
       schemes: parseSchemePairs(`${keys}/${values}`),
       weights: fisher ? "fisher" : "none",
       space,
       shareHeads,
       recipe,
-    },
+    }),
   };
 }

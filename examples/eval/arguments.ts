@@ -1,5 +1,6 @@
 import type { KeySpace } from "@couplet/kv";
 import { Command, Option } from "commander";
+import { CALIBRATION_TOKENS } from "../calibration_tokens.ts";
 import {
   FIXTURE_MODEL,
   integerFrom,
@@ -40,8 +41,8 @@ export interface EvalArguments {
   readonly context: number;
   /** Tokens of each text to evaluate on, in whole contexts. */
   readonly tokens: number;
-  /** Tokens to calibrate on, in whole contexts. */
-  readonly calibrationTokens: number;
+  /** Tokens to calibrate on, in whole contexts; by the schemes where absent. */
+  readonly calibrationTokens?: number;
   /** Names that are asked for at each distance; 0 to leave retrieval out. */
   readonly trials: number;
   /** Tokens between a planted name and the question. */
@@ -118,7 +119,11 @@ export function parseArguments(
     .option("--sweep", "compare all combinations of the lists", false)
     .option("--context <n>", "tokens per context", integerFrom(2), 512)
     .option("--tokens <n>", "tokens of each text to evaluate on", integerFrom(2), 2048)
-    .option("--calibration-tokens <n>", "tokens to learn codebooks on", integerFrom(1), 12288)
+    .option(
+      "--calibration-tokens <n>",
+      `tokens to learn codebooks on (${CALIBRATION_TOKENS})`,
+      integerFrom(1),
+    )
     .option("--trials <n>", "names asked for at each distance, or 0", integerFrom(0), 4)
     .option(
       "--distances <list>",

@@ -1,6 +1,7 @@
 import { type CacheOptions, CoupletError, planCache } from "@couplet/kv";
 import { manifest } from "@couplet/kv/kernels";
 import { readPolicy } from "../../cli/policy_file.ts";
+import { calibrationTokens } from "../calibration_tokens.ts";
 import { checkWritable } from "../command_line.ts";
 import { deviceLimits, type StepSizes, stepSizes } from "../demo/setups.ts";
 import { mobyDick, readText, spreadContexts, statesOfTheUnion, type Text } from "../demo/texts.ts";
@@ -12,7 +13,14 @@ import {
 } from "../engine/mod.ts";
 import type { EvalArguments } from "./arguments.ts";
 import { codedBits } from "./effective_bits.ts";
-import { BASELINE, expandMethods, type Method, NOISE, type RefusedMethod } from "./methods.ts";
+import {
+  BASELINE,
+  expandMethods,
+  type Method,
+  NOISE,
+  policyPairs,
+  type RefusedMethod,
+} from "./methods.ts";
 import { buildTrials, type Trial } from "./retrieval.ts";
 
 /** Everything that is read, checked and decided before work starts. */
@@ -106,8 +114,8 @@ export async function prepare(options: EvalArguments): Promise<Work> {
   const contexts = (what: string, tokenIds: readonly number[], tokens: number) =>
     spreadContexts(what, tokenIds, context, Math.ceil(tokens / context));
   const differentTokens = tokenizer.encode(different.text);
-  const calibrationTokens = tokenizer.encode(calibrationText.text);
-  const heldOut = Math.ceil(calibrationTokens.length * (1 - HELD_OUT));
+  const calibrationBook = tokenizer.encode(calibrationText.text);
+  const heldOut = Math.ceil(calibrationBook.length * (1 - HELD_OUT));
   const texts = {
     different: {
       name: different.name,
@@ -117,15 +125,17 @@ export async function prepare(options: EvalArguments): Promise<Work> {
       name: `${calibrationText.name}, its last fifth`,
       contexts: contexts(
         "evaluate on, its last fifth held out from calibration",
-        calibrationTokens.slice(heldOut),
+        calibrationBook.slice(heldOut),
         options.tokens,
       ),
     },
   };
   const calibrationContexts = contexts(
     "calibrate on, without its last fifth",
-    calibrationTokens.slice(0, heldOut),
-    options.calibrationTokens,
+    calibrationBook.slice(0, heldOut),
+    options.calibrationTokens ?? calibrationTokens(
+      policies.flatMap(({ policy }) => policyPairs(policy).flatMap((pair) => Object.values(pair))),
+    ),
   );
   const trials = buildTrials({
     tokenizer,

@@ -7,7 +7,7 @@ const CHANNELS: u32 = 32u; // channels per group
 const ROW: u32 = 9u; // vec4s of a centroid: its channels, then its bias
 const TABLE_ROWS: u32 = 256u; // centroids the uniform binding holds
 const WORKGROUP: u32 = 64u;
-const BEAM: u32 = 8u; // sums that are kept from stage to stage
+const BEAM: u32 = 4u; // sums that are kept from stage to stage
 const CODE_BITS: u32 = 8u; // bits of a stage's code among those of a sum
 const CODES: u32 = 256u; // of a stage at most, 2^CODE_BITS
 const NEVER: f32 = -1.0e38; // less than any score
@@ -40,14 +40,6 @@ var<private> score_2: f32 = NEVER;
 var<private> key_2: u32;
 var<private> score_3: f32 = NEVER;
 var<private> key_3: u32;
-var<private> score_4: f32 = NEVER;
-var<private> key_4: u32;
-var<private> score_5: f32 = NEVER;
-var<private> key_5: u32;
-var<private> score_6: f32 = NEVER;
-var<private> key_6: u32;
-var<private> score_7: f32 = NEVER;
-var<private> key_7: u32;
 
 // Puts an extension where it belongs among the best; the last of them drops out.
 fn keep(score: f32, key: u32) {
@@ -81,34 +73,6 @@ fn keep(score: f32, key: u32) {
   key_3 = select(other_key_3, moved_key, is_ahead_3);
   moved = select(moved, other_3, is_ahead_3);
   moved_key = select(moved_key, other_key_3, is_ahead_3);
-  let other_4 = score_4;
-  let other_key_4 = key_4;
-  let is_ahead_4 = moved > other_4;
-  score_4 = select(other_4, moved, is_ahead_4);
-  key_4 = select(other_key_4, moved_key, is_ahead_4);
-  moved = select(moved, other_4, is_ahead_4);
-  moved_key = select(moved_key, other_key_4, is_ahead_4);
-  let other_5 = score_5;
-  let other_key_5 = key_5;
-  let is_ahead_5 = moved > other_5;
-  score_5 = select(other_5, moved, is_ahead_5);
-  key_5 = select(other_key_5, moved_key, is_ahead_5);
-  moved = select(moved, other_5, is_ahead_5);
-  moved_key = select(moved_key, other_key_5, is_ahead_5);
-  let other_6 = score_6;
-  let other_key_6 = key_6;
-  let is_ahead_6 = moved > other_6;
-  score_6 = select(other_6, moved, is_ahead_6);
-  key_6 = select(other_key_6, moved_key, is_ahead_6);
-  moved = select(moved, other_6, is_ahead_6);
-  moved_key = select(moved_key, other_key_6, is_ahead_6);
-  let other_7 = score_7;
-  let other_key_7 = key_7;
-  let is_ahead_7 = moved > other_7;
-  score_7 = select(other_7, moved, is_ahead_7);
-  key_7 = select(other_key_7, moved_key, is_ahead_7);
-  moved = select(moved, other_7, is_ahead_7);
-  moved_key = select(moved_key, other_key_7, is_ahead_7);
 }
 
 fn highest(scores: vec4<f32>) -> f32 {
@@ -330,7 +294,7 @@ fn main(
         let highest_2 = highest(left_2);
         let highest_3 = highest(left_3);
         let best = max(max(highest_0, highest_1), max(highest_2, highest_3));
-        if (best <= score_7) {
+        if (best <= score_3) {
           break;
         }
         let place = place_of(best, vec4<f32>(highest_0, highest_1, highest_2, highest_3));
@@ -358,22 +322,10 @@ fn main(
   let found_2 = past_2 | ((key_2 % CODES) << shift);
   let past_3 = select(beam_written[beam + key_3 / CODES * batch.samples], 0u, batch.stage == 0u);
   let found_3 = past_3 | ((key_3 % CODES) << shift);
-  let past_4 = select(beam_written[beam + key_4 / CODES * batch.samples], 0u, batch.stage == 0u);
-  let found_4 = past_4 | ((key_4 % CODES) << shift);
-  let past_5 = select(beam_written[beam + key_5 / CODES * batch.samples], 0u, batch.stage == 0u);
-  let found_5 = past_5 | ((key_5 % CODES) << shift);
-  let past_6 = select(beam_written[beam + key_6 / CODES * batch.samples], 0u, batch.stage == 0u);
-  let found_6 = past_6 | ((key_6 % CODES) << shift);
-  let past_7 = select(beam_written[beam + key_7 / CODES * batch.samples], 0u, batch.stage == 0u);
-  let found_7 = past_7 | ((key_7 % CODES) << shift);
   beam_written[beam + 0u * batch.samples] = found_0;
   beam_written[beam + 1u * batch.samples] = found_1;
   beam_written[beam + 2u * batch.samples] = found_2;
   beam_written[beam + 3u * batch.samples] = found_3;
-  beam_written[beam + 4u * batch.samples] = found_4;
-  beam_written[beam + 5u * batch.samples] = found_5;
-  beam_written[beam + 6u * batch.samples] = found_6;
-  beam_written[beam + 7u * batch.samples] = found_7;
   sums_written[group * batch.samples + at] = found_0;
 }
 `;

@@ -34,8 +34,11 @@ export function kmeansSlices(channels: number): number {
   return Math.floor(WORKGROUP_SIZE / (channels + 1));
 }
 
-/** Sums of centroids that the search keeps for each sample from stage to stage. */
-export const SEARCH_BEAM = 8;
+/**
+ * Sums of centroids that the search keeps for each sample from stage to stage: as many as encoding
+ * keeps. Codebooks that were learned with twice as many lose as much.
+ */
+export const SEARCH_BEAM = 4;
 
 /** Bits of one stage's code in a sum's word. */
 export const SEARCH_CODE_BITS = 8;

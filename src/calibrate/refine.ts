@@ -117,12 +117,15 @@ function crossProducts(one: Float64Array, other: Float64Array, channels: number)
  * Moves the centroids of each stage in turn to the weighted mean of what the others leave of their
  * points, `sweeps` times: the least squares solution for the given codes, by block coordinate
  * descent. Centroids without points stay.
+ *
+ * @param ridge Weight of a point at 0 that each centroid has besides its own (ridge regression).
  */
 export function updateStages(
   { points, weights, channels }: StagePoints,
   codes: Uint16Array,
   stages: readonly Float64Array[],
   sweeps: number,
+  ridge: number,
 ): void {
   const rest = points.slice();
   const count = weights.length;
@@ -148,7 +151,7 @@ export function updateStages(
       totals.forEach((total, code) => {
         if (total === 0) return;
         for (let i = 0; i < channels; i++) {
-          own[code * channels + i] = sums[code * channels + i]! / total;
+          own[code * channels + i] = sums[code * channels + i]! / (total + ridge);
         }
       });
       move(stage, -1);

@@ -236,11 +236,33 @@ Deno.test("updateStages never makes the error of its codes larger, and finds exa
   };
   let before = error();
   for (let turn = 0; turn < 40; turn++) {
-    updateStages(points, codes, moved, 1);
+    updateStages(points, codes, moved, 1, 0);
     ok(error() <= before + 1e-12);
     before = error();
   }
   ok(before < 1e-9, `${before}`);
+});
+
+Deno.test("updateStages draws centroids to 0 as points of the ridge's weight would", () => {
+  const { points } = planted();
+  const weights = points.weights.map((_, point) => 1 + point % 3);
+  const codes = Uint16Array.from(weights, (_, point) => point % 7);
+  const cases = [{ ridge: 0 }, { ridge: 5 }, { ridge: 1e9 }];
+  for (const { ridge } of cases) {
+    const stage = new Float64Array(8 * 4).fill(3);
+    updateStages({ ...points, weights }, codes, [stage], 1, ridge);
+    for (let code = 0; code < 7; code++) {
+      let sum = 0;
+      let total = ridge;
+      weights.forEach((weight, point) => {
+        if (codes[point] !== code) return;
+        sum += weight * points.points[point * 4]!;
+        total += weight;
+      });
+      ok(Math.abs(stage[code * 4]! - sum / total) < 1e-12, `${code} with ${ridge}`);
+    }
+    deepStrictEqual([...stage.subarray(28)], [3, 3, 3, 3], "one without points stays");
+  }
 });
 
 Deno.test("blocksOf divides samples where a sequence ends, and every so many tokens", () => {

@@ -20,6 +20,22 @@ Deno.test("calibrate's parseArguments fills in defaults", () => {
   });
 });
 
+Deno.test("calibrate's parseArguments takes twice the tokens where centroids are added", () => {
+  for (
+    const [args, tokens] of [
+      ["--schemes c8b8", 12288],
+      ["--schemes c8b8/n16b8x2", 24576],
+      ["--schemes c8b8,n8b8x2", 24576],
+      ["--schemes n16b8x2 --tokens 600", 600],
+      ["--recipe small --length 65536", 24576],
+    ] as const
+  ) {
+    const parsed = parseArguments([...args.split(" "), "--out", "o"]);
+    assert.ok("options" in parsed);
+    assert.equal(parsed.options.tokens, tokens, args);
+  }
+});
+
 Deno.test("calibrate's parseArguments takes everything that a recipe says", () => {
   const parsed = parseArguments("--recipe small --length 65536 --out o".split(" "));
   assert.ok("options" in parsed);
