@@ -114,7 +114,6 @@ async function calibrateSamples(
     source: [...new Set(sources)].join(", "),
     seed,
     iterations,
-    shareHeads: policy.shareHeads ?? false,
     onProgress: ({ fraction, secondsLeft }) => stage.update(fraction, secondsLeft),
     ...(device === undefined ? {} : { device, kernels }),
   }).finally(() => device?.destroy());

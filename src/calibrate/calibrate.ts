@@ -52,6 +52,8 @@ interface Task {
   readonly sampled: Float32Array;
   /** What they are turned by before they are coded, if anything. */
   readonly turn: TokenTurn | undefined;
+  /** Whether all KV heads get the same centroids, if these are added. */
+  readonly shareHeads: boolean;
   /** Multiply-adds of one iteration, roughly. */
   readonly cost: number;
   /** The part that is done. */
@@ -86,7 +88,7 @@ interface Task {
  * ```
  *
  * @throws {CoupletError} before any work: `usage` for unknown options, where a layer and side is
- * listed twice or the seed is not an integer, `scheme` for an unknown scheme, `shape` where sizes
+ * listed twice, `shareHeads` is not the policy's or the seed is not an integer, `scheme` for an unknown scheme, `shape` where sizes
  * do not divide, `samples` where values cannot be clustered (not finite, fewer than centroids,
  * weights zero), `kernel` where there is a device and no kernel for it. On a device also `limits`
  * and `device`.
@@ -145,6 +147,7 @@ function planTasks(
       remedy: "Give an integer seed, and at least one iteration",
     });
   }
+  const shareHeads = headsShare(options);
   const seen = new Set<string>();
   return samples.flatMap((one) => {
     const key = `${one.side} of layer ${one.layer}`;
@@ -168,7 +171,7 @@ function planTasks(
       const turn = turnOf(one, scheme, space);
       const coded = positional ? one : anchored ??= samplesAsCoded(one, scheme, space);
       const { values } = one;
-      const task = { samples: coded, scheme, sampled: values, turn };
+      const task = { samples: coded, scheme, sampled: values, turn, shareHeads };
       return { ...task, cost: values.length * cost, done: 0 };
     });
     if (anchored !== undefined && anchored !== one) checkSamples(anchored, wanted);
@@ -178,6 +181,25 @@ function planTasks(
     );
     return [own!, ...apart!.map((one) => [one])];
   });
+}
+
+/**
+ * Whether KV heads are to share centroids that are added: as the option or the policy says, where
+ * either does.
+ *
+ * @throws {CoupletError} `usage` where they contradict each other: a cache of the policy would refuse
+ * the codebooks, or hold each of them once for every head.
+ */
+function headsShare({ schemes, shareHeads }: CalibrationOptions): boolean {
+  const ofPolicy = "shareHeads" in schemes ? schemes.shareHeads : undefined;
+  if (ofPolicy !== undefined && shareHeads !== undefined && ofPolicy !== shareHeads) {
+    throw new CoupletError("usage", {
+      what: "Cannot calibrate",
+      why: `shareHeads is ${shareHeads}, and that of the policy in schemes ${ofPolicy}`,
+      remedy: "Leave shareHeads out: the policy's own counts",
+    });
+  }
+  return shareHeads ?? ofPolicy ?? false;
 }
 
 /**
@@ -346,13 +368,13 @@ interface AddedWork {
 /** Learns a codebook whose centroids are added. */
 async function addedCodebook(
   task: Task,
-  { seed, shareHeads = false }: CalibrationOptions,
+  { seed }: CalibrationOptions,
   iterations: number,
   pace: Pace,
   report: (task: Task, done: number) => void,
   { cluster, openSearch }: AddedWork,
 ): Promise<Codebook> {
-  const { samples, scheme, sampled, turn } = task;
+  const { samples, scheme, sampled, turn, shareHeads } = task;
   const { layer, side, keyValueHeads, headDim } = samples;
   const numbers = await learnAdded(samples, scheme, {
     shareHeads,

@@ -70,7 +70,8 @@ export interface CalibrationOptions {
   readonly iterations?: number;
   /**
    * Whether all KV heads of a layer and side share centroids where these are added: codebooks take
-   * less memory, which counts in short contexts. Defaults to false.
+   * less memory, which counts in short contexts. Defaults to what a policy in `schemes` says, else to
+   * false; another value than the policy's is refused.
    */
   readonly shareHeads?: boolean;
   /** Called regularly with the progress. */

@@ -67,7 +67,7 @@ export interface ChoosePolicyOptions extends Pick<CacheOptions, "shape" | "keys"
 
 /** A policy, and its figures. */
 export interface ChosenPolicy {
-  /** The policy, for `planCache`. Its codebooks are to be learned with its own `shareHeads`. */
+  /** The policy, for `planCache`, and for `calibrate`, which learns its codebooks. */
   readonly policy: Policy;
   /** Bits per channel of everything resident, as {@linkcode ChoosePolicyOptions.budgetBits}. */
   readonly effectiveBits: number;

@@ -16,7 +16,7 @@ export interface Policy extends LayerPolicy {
   readonly layers?: Readonly<Record<number, LayerPolicy>>;
   /**
    * Whether all KV heads of a layer and side share centroids where these are added: codebooks are
-   * smaller. They are learned with `shareHeads` of {@linkcode calibrate}. Defaults to false.
+   * smaller. {@linkcode calibrate}, given the policy, learns them so. Defaults to false.
    */
   readonly shareHeads?: boolean;
 }

@@ -6,6 +6,7 @@ import {
   decodeCodebooks,
   encodeCodebooks,
   parseScheme,
+  type Policy,
   type SchemeId,
 } from "../../mod.ts";
 import { manifest } from "../../generated/manifest.ts";
@@ -51,12 +52,19 @@ function samples(bias = 0): CalibrationSamples {
 
 async function learned(
   scheme: SchemeId,
-  options: { bias?: number; shareHeads?: boolean; device?: GPUDevice } = {},
+  options: {
+    bias?: number;
+    shareHeads?: boolean;
+    ofPolicy?: Pick<Policy, "shareHeads">;
+    device?: GPUDevice;
+  } = {},
 ): Promise<Codebook> {
-  const { bias = 0, ...others } = options;
+  const { bias = 0, ofPolicy, ...others } = options;
   const set = await calibrate({
     samples: [samples(bias)],
-    schemes: { keys: [scheme], values: [] },
+    schemes: ofPolicy
+      ? { keys: scheme, values: "f16", ...ofPolicy }
+      : { keys: [scheme], values: [] },
     keySpace: "as-scored",
     model: { name: "a", digest: "b" },
     seed: 1,
@@ -113,6 +121,33 @@ Deno.test("calibrate lets KV heads share centroids that are added", async () => 
   deepStrictEqual(together.grid.length, apart.grid.length);
   ok(loss(together) > loss(apart) && loss(together) < 3 * loss(apart));
 });
+
+for (
+  const [name, ofPolicy, option, shared] of [
+    ["shares as the policy does", { shareHeads: true }, {}, true],
+    ["does not share as the policy does not", { shareHeads: false }, {}, false],
+    ["does not share where the policy does not say", {}, {}, false],
+    ["shares as the option says where the policy does not", {}, { shareHeads: true }, true],
+    ["takes an option that says the same", { shareHeads: true }, { shareHeads: true }, true],
+  ] as const
+) {
+  Deno.test(`calibrate ${name}`, async () => {
+    const { centroids } = await learned("n8b4x2", { ofPolicy, ...option });
+    strictEqual(centroids.length, (shared ? 1 : HEADS) * HEAD_DIM * 2 * 16);
+  });
+}
+
+for (const shareHeads of [false, true]) {
+  Deno.test(`calibrate refuses shareHeads ${shareHeads} where the policy contradicts it`, async () => {
+    await rejects(learned("n8b4x2", { ofPolicy: { shareHeads: !shareHeads }, shareHeads }), {
+      code: "usage",
+      message: new RegExp(
+        `shareHeads is ${shareHeads}, .* ${!shareHeads}.*Leave shareHeads out`,
+        "s",
+      ),
+    });
+  });
+}
 
 Deno.test("calibrate learns the same sums on the device and on the CPU, as far as rounding lets it", async () => {
   const device = await requestTestDevice();

@@ -10,6 +10,7 @@ import {
   readSamples,
   writeSafetensors,
 } from "../../mod.ts";
+import { centroidHeads } from "../../src/codebooks/device.ts";
 import { specifier } from "../../cli/generate.ts";
 import { encodeSnapshot } from "../../src/snapshots/file.ts";
 import { couplet, coupletJson, samplesFile, withFolder } from "../helpers/cli.ts";
@@ -39,6 +40,23 @@ Deno.test("couplet calibrate samples learns what calibrate() learns", async () =
     assert.deepEqual(set, expected);
     assert.match(output, /^ +1 +values +c4b4 +0\.\d{4}$/m);
     assert.match(output, /^64 tokens, 4 codebooks, /m);
+  });
+});
+
+Deno.test("couplet calibrate samples shares centroids as the policy's file says", async () => {
+  await withFolder(async (folder) => {
+    const [samples, file, out] = ["samples", "policy", "out"].map((name) => join(folder, name));
+    await Deno.writeFile(samples!, samplesFile({ tokens: 256 }));
+    const policy = { keys: "n8b4x2", values: "f16" };
+    for (const shareHeads of [false, true]) {
+      await Deno.writeTextFile(
+        file!,
+        JSON.stringify({ name: "p", policy: { ...policy, shareHeads } }),
+      );
+      await coupletJson([...CALIBRATE, samples!, "--policy", file!, "--out", out!]);
+      const [keys] = decodeCodebooks(await Deno.readFile(out!)).codebooks;
+      assert.equal(centroidHeads(keys!), shareHeads ? 1 : keys!.keyValueHeads);
+    }
   });
 });
 
