@@ -1,4 +1,4 @@
-import { deepStrictEqual, ok, rejects, strictEqual } from "node:assert/strict";
+import { deepStrictEqual, notDeepStrictEqual, ok, rejects, strictEqual } from "node:assert/strict";
 import {
   calibrate,
   type CalibrationSamples,
@@ -206,6 +206,29 @@ Deno.test("updateStages never makes the error of its codes larger, and finds exa
     before = error();
   }
   ok(before < 1e-9, `${before}`);
+});
+
+Deno.test("updateStages moves centroids to weighted means of what the others leave, sweep by sweep, and no points", () => {
+  const given = [Float64Array.of(0, 50), Float64Array.of(1, 70)];
+  const codes = Uint16Array.of(0, 0, 0, 0, 0, 0);
+  const points = {
+    points: Float64Array.of(2, 4, 10),
+    weights: Float64Array.of(3, 1, 0),
+    channels: 1,
+  };
+  // Each stage's first centroid gets what the other leaves of 2.5; the others have no points.
+  const stages = given.map((own) => own.slice());
+  updateStages(points, codes, stages, 1);
+  deepStrictEqual(stages.map((own) => [...own]), [[1.5, 50], [1, 70]]);
+  deepStrictEqual([...points.points], [2, 4, 10]);
+  // Where two stages' centroids meet in a point, a sweep leaves something to the next.
+  const moved = [1, 3].map((sweeps) => {
+    const own = [new Float64Array(2), new Float64Array(2)];
+    const even = { ...points, weights: Float64Array.of(1, 1, 1) };
+    updateStages(even, Uint16Array.of(0, 0, 0, 1, 1, 1), own, sweeps);
+    return own.map((stage) => [...stage]);
+  });
+  notDeepStrictEqual(moved[0], moved[1]);
 });
 
 Deno.test("blocksOf divides samples where a sequence ends, and every so many tokens", () => {

@@ -65,6 +65,16 @@ Deno.test("checkDrift finds none in other samples of the same kind, whatever the
   assert.match(report.describe(), /^All 6 heads lose about what they lost/);
 });
 
+Deno.test("checkDrift looks at vectors, whatever their weights and scales", () => {
+  const live = changed((vector) => vector);
+  const weighted = live.map((one) => ({
+    ...one,
+    weights: new Float32Array(one.values.length).fill(NaN),
+    scale: new Float32Array(VECTOR),
+  }));
+  assert.deepEqual(checkDrift(set, weighted).heads, checkDrift(set, live).heads);
+});
+
 const DRIFTS: readonly [
   string,
   (vector: Float32Array, head: number) => ArrayLike<number>,
@@ -213,6 +223,14 @@ const BAD: readonly [
     {},
     "samples",
     /token 4, head 0, channel 6 is NaN/,
+  ],
+  [
+    "keys without positions where codes hold a part of their rotation",
+    { ...set, keySpace: "anchored", anchors: [8] },
+    LIVE,
+    {},
+    "samples",
+    /c4b4 codes keys with their rotary embedding, and the samples have no rope/,
   ],
   ["too few tokens", set, samplesOf("keys", 2, 255), {}, "samples", /there are 255 tokens/],
 ];

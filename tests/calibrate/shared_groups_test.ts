@@ -13,6 +13,7 @@ import { manifest } from "../../generated/manifest.ts";
 import { seededRandom } from "../../src/base/random.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
 import { fromFloat16Array } from "../../src/base/float16.ts";
+import { shareGroups } from "../../src/calibrate/shared_groups.ts";
 
 const TOKENS = 640;
 const HEADS = 2;
@@ -158,4 +159,55 @@ Deno.test("calibrate() says what samples lack", async () => {
       message,
     });
   }
+});
+
+/** Samples of which every number is its token's, weights as well. */
+function tokensOf(tokens: number): CalibrationSamples {
+  const numbers = Float32Array.from(
+    { length: tokens * HEADS * HEAD_DIM },
+    (_, i) => Math.floor(i / (HEADS * HEAD_DIM)),
+  );
+  return {
+    layer: 0,
+    side: "keys",
+    keyValueHeads: HEADS,
+    headDim: HEAD_DIM,
+    values: numbers,
+    weights: numbers,
+  };
+}
+
+/** The tokens that a shared codebook is learned from, with the transform that changes nothing, and their weights. */
+function learnedOf(tokens: number) {
+  const { points, transforms, compared } = shareGroups(tokensOf(tokens), SCHEME, undefined);
+  const columns = transforms.flat().length;
+  const groups = HEAD_DIM / 4;
+  const row = (at: number) => at * groups * columns;
+  const count = points.values.length / (4 * groups * columns);
+  const rows = Array.from({ length: count }, (_, at) => at);
+  return {
+    learned: rows.map((at) => points.values[4 * row(at)]!),
+    weights: rows.map((at) => points.weights![row(at)]!),
+    compared,
+  };
+}
+
+Deno.test("shareGroups() learns from all tokens where they are few, and compares on them", () => {
+  const all = Array.from({ length: 300 }, (_, token) => token);
+  const { learned, weights, compared } = learnedOf(300);
+  assert.deepEqual(learned, all);
+  assert.deepEqual(weights, all);
+  assert.deepEqual(compared, Array.from({ length: 256 }, (_, i) => Math.floor(i * 300 / 256)));
+});
+
+Deno.test("shareGroups() of many tokens compares on every eighth, and learns from others, evenly spread", () => {
+  const { learned, weights, compared } = learnedOf(6000);
+  assert.equal(learned.length, 4096);
+  assert.deepEqual(weights, learned);
+  assert.ok(learned.every((token) => token % 8 !== 7));
+  assert.ok(learned.at(-1)! > 5990);
+  assert.ok(learned.every((token, i) => i === 0 || [1, 2, 3].includes(token - learned[i - 1]!)));
+  assert.equal(compared.length, 256);
+  assert.ok(compared.every((token) => token % 8 === 7));
+  assert.ok(compared.at(-1)! > 5950 && compared[0]! === 7);
 });

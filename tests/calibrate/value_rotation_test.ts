@@ -73,6 +73,8 @@ for (const size of [1, 2, 7, 64]) {
     deepStrictEqual(matrix, kept);
     let last = Infinity;
     for (let a = 0; a < size; a++) {
+      const axis = axes.subarray(a * size, (a + 1) * size);
+      ok(Math.max(...axis) >= -Math.min(...axis), `the largest component of axis ${a} is negative`);
       for (let b = 0; b < size; b++) {
         let product = 0;
         let entry = 0;

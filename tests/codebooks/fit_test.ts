@@ -7,9 +7,12 @@ import {
   estimateSensitivities,
   type Side,
 } from "../../mod.ts";
+import { fromFloat16Array } from "../../src/base/float16.ts";
 import { seededRandom } from "../../src/base/random.ts";
 import { roundToGrid } from "../../src/codebooks/grid.ts";
-import { measureFit } from "../../src/codebooks/fit.ts";
+import { measureFit, visitCoded } from "../../src/codebooks/fit.ts";
+import { parseScheme } from "../../src/schemes/parse_scheme.ts";
+import { roundTrip } from "../../src/schemes/round_trip.ts";
 
 const HEADS = 2;
 const HEAD_DIM = 4;
@@ -84,6 +87,47 @@ for (const tokens of [300, 512, 1300]) {
     }
   });
 }
+
+Deno.test("visitCoded() codes whole blocks of neighbours, each token turned by its own place", () => {
+  const headDim = 32;
+  const scheme = parseScheme("u4b8");
+  const codebook = {
+    scheme: "u4b8" as const,
+    centroids: scheme.codebookSpec!.definition!(headDim),
+    keyValueHeads: HEADS,
+    headDim,
+  };
+  const random = seededRandom("blocks");
+  const values = Float32Array.from({ length: 300 * HEADS * headDim }, () => random.next() - 0.5);
+  // A token's number in place of an angle.
+  const turn = (vector: ArrayLike<number>, token: number, direction: 1 | -1) =>
+    Float64Array.from(vector, (value) => value * 2 ** (direction * (token % 5)));
+  const centroids = fromFloat16Array(codebook.centroids);
+  for (const context of [{}, { turn }, { scored: true }]) {
+    const seen: number[][] = [[], []];
+    const found = new Map<number, Float64Array>();
+    const count = visitCoded(codebook, values, 150, (head, vector, decoded, at) => {
+      assert.deepEqual(vector, values.subarray(at, at + headDim));
+      seen[head]!.push((at / headDim - head) / HEADS);
+      found.set(at, decoded);
+    }, context);
+    // Of four whole blocks and a rest, two that are spread.
+    const tokens = [0, 128].flatMap((first) => Array.from({ length: 64 }, (_, i) => first + i));
+    assert.equal(count, 128);
+    assert.deepEqual(seen, [tokens, tokens]);
+    for (let head = 0; head < HEADS; head++) {
+      const places = tokens.slice(64).map((token) => (token * HEADS + head) * headDim);
+      const wanted = roundTrip(scheme, places.map((at) => values.subarray(at, at + headDim)), {
+        centroids,
+        ...context,
+        ...("turn" in context
+          ? { turn: (vector, token, direction) => turn(vector, 128 + token, direction) }
+          : {}),
+      });
+      places.forEach((at, i) => assert.deepEqual(found.get(at), wanted[i]));
+    }
+  }
+});
 
 Deno.test("estimateSensitivities() is half the weighted squared error of a token, for each side's own codebooks", () => {
   const distances = { keys: [0.5, 0.25], values: [0.75, 0.3] } as const;
