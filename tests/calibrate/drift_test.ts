@@ -114,6 +114,15 @@ for (const [name, change, heads] of DRIFTS) {
   });
 }
 
+Deno.test("checkDrift says the fewest tokens that it compared, and how many heads it does not name", () => {
+  const short = [samplesOf("keys", 2), samplesOf("values", 2, 300)];
+  for (const live of [short, short.toReversed()]) assert.equal(checkDrift(set, live).tokens, 300);
+  const larger = changed((vector) => vector.map((x) => 2 * x));
+  const lines = checkDrift(set, [...larger, ...larger]).describe().split("\n");
+  assert.equal(lines.length, 1 + 8 + 1);
+  assert.equal(lines.at(-1), "and 4 more");
+});
+
 Deno.test("checkDrift overlooks multiples of an error that is negligible", () => {
   const live = changed((vector) => vector);
   const nearlyExact = (error: number): CodebookSet => ({
@@ -212,6 +221,14 @@ const BAD: readonly [
     {},
     "codebook",
     /2 heads of 8 channels, and they have 1 of 16/,
+  ],
+  [
+    "vectors of other heads",
+    set,
+    { ...LIVE, keyValueHeads: 1 },
+    {},
+    "codebook",
+    /2 heads of 8 channels, and they have 1 of 8/,
   ],
   [
     "a value that is none",

@@ -195,6 +195,7 @@ Deno.test("valueRotation refuses keys, weights, scales, and samples that cannot 
     ],
     [{ ...samples, values: samples.values.slice(1) }, "shape", "do not divide"],
   ];
+  valueRotation({ ...samples, values: samples.values.slice(0, 16 * HEADS * CHANNELS) });
   for (const [wrong, code, part] of cases) {
     throws(() => valueRotation(wrong), isError(code, part, "layer 3"), part);
   }

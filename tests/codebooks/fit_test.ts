@@ -13,6 +13,7 @@ import { roundToGrid } from "../../src/codebooks/grid.ts";
 import { measureFit, visitCoded } from "../../src/codebooks/fit.ts";
 import { parseScheme } from "../../src/schemes/parse_scheme.ts";
 import { roundTrip } from "../../src/schemes/round_trip.ts";
+import { addedCodebook } from "../helpers/grid_numbers.ts";
 
 const HEADS = 2;
 const HEAD_DIM = 4;
@@ -153,4 +154,71 @@ Deno.test("estimateSensitivities() is half the weighted squared error of a token
     );
     near(loss, wanted / 200);
   });
+});
+
+Deno.test("estimateSensitivities() takes keys for scored ones, and never values", () => {
+  const headDim = 32;
+  // Waves, as constants of scored keys become.
+  const values = Float32Array.from({ length: 128 * headDim }, (_, i) => {
+    const [token, channel] = [Math.floor(i / headDim), i % headDim];
+    return 8 * Math.cos(token / (1 + channel % 16) + (channel < 16 ? 0 : Math.PI / 2));
+  });
+  const random = seededRandom("scored");
+  const of = (side: Side): CalibrationSamples => ({
+    ...{ layer: 0, side, keyValueHeads: 1, headDim },
+    values: values.map((value) => value + random.next()),
+    weights: new Float32Array(values.length).fill(1),
+    positions: Array.from({ length: 128 }, (_, token) => token),
+    rope: { layout: "half", theta: 10000 },
+  });
+  const set: CodebookSet = {
+    model: { name: "none", digest: "0" },
+    keySpace: "as-scored",
+    provenance: { source: "by hand", tokens: 0, seed: 0, iterations: 0 },
+    codebooks: [],
+  };
+  const vectors = of("keys");
+  const losses = (keySpace: CodebookSet["keySpace"]) =>
+    estimateSensitivities({ ...set, keySpace }, [vectors, { ...vectors, side: "values" }], ["u8b8"])
+      .map(({ loss }) => loss);
+  const [scoredKeys, values1] = losses("as-scored");
+  const [plainKeys, values2] = losses("pre-rope");
+  assert.equal(values1, values2);
+  assert.equal(new Set([scoredKeys, plainKeys, values1]).size, 3);
+});
+
+Deno.test("estimateSensitivities() says where KV heads share centroids, and refuses weights that are not one a channel", () => {
+  const own: Codebook = {
+    ...{ layer: 0, side: "keys" },
+    ...addedCodebook("n8b8x2", HEADS, 32, seededRandom("shared")),
+  };
+  const shared = { ...own, centroids: own.centroids.slice(0, own.centroids.length / HEADS) };
+  const set = (codebook: Codebook): CodebookSet => ({
+    model: { name: "none", digest: "0" },
+    keySpace: "as-scored",
+    provenance: { source: "by hand", tokens: 0, seed: 0, iterations: 0 },
+    codebooks: [codebook],
+  });
+  const random = seededRandom("weights");
+  const values = Float32Array.from({ length: 64 * HEADS * 32 }, () => random.next());
+  const samples = {
+    ...{ layer: 0, side: "keys" as const, keyValueHeads: HEADS, headDim: 32, values },
+    weights: values.map(() => random.next()),
+  };
+  assert.equal(estimateSensitivities(set(shared), [samples])[0]!.shareHeads, true);
+  assert.ok(!("shareHeads" in estimateSensitivities(set(own), [samples])[0]!));
+  const refused: [Partial<CalibrationSamples>, string, RegExp][] = [
+    [{ weights: samples.weights.slice(0, 64 * HEADS) }, "shape", /128 weights for 4096 values/],
+    [{ weights: samples.weights.slice(1) }, "shape", /4095 weights/],
+    [{ headDim: 64, keyValueHeads: 1 }, "codebook", /2 heads of 32 channels.*have 1 of 64/],
+    [{ keyValueHeads: 1 }, "codebook", /2 heads of 32 channels.*have 1 of 32/],
+  ];
+  for (const [change, code, message] of refused) {
+    assert.throws(() => estimateSensitivities(set(own), [{ ...samples, ...change }]), {
+      code,
+      message,
+    });
+  }
+  const { weights: _, ...unweighted } = samples;
+  assert.throws(() => estimateSensitivities(set(own), [unweighted]), { code: "samples" });
 });
