@@ -160,6 +160,11 @@ const REFUSED: readonly [Partial<Parameters<typeof calibrate>[0]>, string, RegEx
   [{ samples: [WITHOUT_POSITIONS] }, "samples", /have no positions/],
   [{ samples: [{ ...SAMPLES, positions: [1] }] }, "shape", /1 positions for 600 tokens/],
   [
+    { samples: [{ ...SAMPLES, positions: [...Array.from(SAMPLES.positions!), 1] }] },
+    "shape",
+    /601 positions for 600 tokens/,
+  ],
+  [
     { samples: [SAMPLES, { ...SAMPLES, layer: 1, rope: { layout: "half", theta: 100 } }] },
     "samples",
     /turn otherwise/,
