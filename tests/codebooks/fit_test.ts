@@ -100,9 +100,9 @@ Deno.test("visitCoded() codes whole blocks of neighbours, each token turned by i
   };
   const random = seededRandom("blocks");
   const values = Float32Array.from({ length: 300 * HEADS * headDim }, () => random.next() - 0.5);
-  // A token's number in place of an angle.
+  // A shift by a token's number in place of an angle.
   const turn = (vector: ArrayLike<number>, token: number, direction: 1 | -1) =>
-    Float64Array.from(vector, (value) => value * 2 ** (direction * (token % 5)));
+    Float64Array.from(vector, (_, i) => vector[(i + headDim + direction * (token % 7)) % headDim]!);
   const centroids = fromFloat16Array(codebook.centroids);
   for (const context of [{}, { turn }, { scored: true }]) {
     const seen: number[][] = [[], []];
