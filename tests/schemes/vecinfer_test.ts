@@ -183,6 +183,11 @@ async function testScheme(id: SchemeId, headDim: number): Promise<void> {
       assert.ok(sums.every((sum) => Math.abs(sum) <= largest * 2 ** -11));
       assert.ok(without!.every((value, i) => i % 2 === 1 || value === mean![i]));
     }
+    // Factors are numbers that binary16 holds, however small or large the keys.
+    for (const [size, factor] of [[2 ** -60, 2 ** -14], [2 ** 60, 2 ** 14]] as const) {
+      const [, , extreme] = learning!.transforms([new Float64Array(headDim).fill(size)], "keys");
+      assert.ok(extreme!.every((value, i) => i % 2 === 1 || Math.abs(value) === factor));
+    }
     // Values have no smoothing, and the rotation is that of the other schemes.
     const [, , signs] = learning!.transforms(rows, "values");
     assert.deepEqual(learning!.transformed(rows[0]!, signs!), hadamard(rows[0]!));

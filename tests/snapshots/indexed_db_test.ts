@@ -30,6 +30,7 @@ interface Request {
   onsuccess: () => void;
   onerror: () => void;
   onupgradeneeded: () => void;
+  onblocked: () => void;
 }
 
 /** What they use of IndexedDB. */
@@ -245,7 +246,11 @@ testIndexedDb("openIndexedDbStore leaves another's database alone", async (index
   assert.deepEqual([...database.objectStoreNames], ["notes"]);
   database.close();
   // It does not keep it open either.
-  await opened(indexedDB.deleteDatabase("mine"));
+  await new Promise<void>((resolve, reject) => {
+    const deletion = indexedDB.deleteDatabase("mine");
+    deletion.onsuccess = () => resolve();
+    deletion.onblocked = () => reject(new Error("it is open"));
+  });
   // Of a version that this library does not know.
   (await opened(indexedDB.open("newer", 7))).close();
   await assert.rejects(openIndexedDbStore("newer"), says(/version.*another name/));
