@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { parseScheme } from "../../mod.ts";
 import { MAX_FLOAT16, roundToFloat16 } from "../../src/base/float16.ts";
 import { encodeRotated } from "../../src/schemes/hadamard_codes.ts";
 import { hadamard, hadamardInverse } from "../../src/schemes/hadamard.ts";
@@ -39,3 +40,10 @@ for (const headDim of [8, 64, 128, 256]) {
     }
   });
 }
+
+Deno.test("definitions of t1b2 are those of their head dimension, in whatever order they are asked for", () => {
+  const { definition } = parseScheme("t1b2").codebookSpec!;
+  const found = [64, 128, 64].map((headDim) => [...definition!(headDim)]);
+  assert.deepEqual(found[0], found[2]);
+  assert.notDeepEqual(found[0], found[1]);
+});
