@@ -38,6 +38,8 @@ interface Case {
   readonly kernel: string;
   /** Its precision, where it is not chosen by itself. */
   readonly precision?: Precision;
+  /** Whether channels have scales. */
+  readonly scaled?: boolean;
 }
 
 function optionsOf(
@@ -80,6 +82,7 @@ const CASES: readonly Case[] = [
     rope: { layout: "half", theta: 10000 },
     anchors: "0,0,32,512",
     long: true,
+    scaled: true,
     kernel: "attend_c8b8_c8b8_d64_anchored",
   },
   {
@@ -114,6 +117,7 @@ const CASES: readonly Case[] = [
     headDim: 64,
     rope: { layout: "half", theta: 10000, rotaryDim: 32 },
     anchors: "0,32",
+    scaled: true,
     kernel: "attend_c2b8_c2b8_d64_anchored",
   },
   {
@@ -245,6 +249,7 @@ for (const one of CASES) {
       options: optionsOf(one),
       moves: MOVES,
       kernels: kernelsOf(one),
+      scaled: one.scaled ?? false,
       ...(one.precision === undefined ? {} : { precision: one.precision }),
     });
     const { attend, score } = plan.layers[0]!.decode;
@@ -255,6 +260,18 @@ for (const one of CASES) {
     assert.ok(error < TOLERANCES[one.precision ?? "f32"], `the largest difference is ${error}`);
   });
 }
+
+Deno.test("planCache() takes kernels of plain keys for anchored ones of schemes that turn keys themselves", () => {
+  for (const keys of ["v4b8", "u8b8", "t1b2"] as const) {
+    const [layer] = planCache({
+      ...optionsOf({ ...CASES[0]!, keys, values: "c8b8" }),
+      kernels: manifest,
+    }).layers;
+    for (const { attend, score } of [layer!.decode, layer!.prefill]) {
+      assert.match((attend ?? score)!.name, /_rope$/);
+    }
+  }
+});
 
 Deno.test("planCache() takes encoders and decoders of anchored keys for schemes that are coded by them", () => {
   for (

@@ -92,6 +92,8 @@ interface Takes {
   readonly scoring?: RegExp;
   /** Whether they read a table that another kernel fills. */
   readonly table?: boolean;
+  /** What the names of the kernels that mix match. */
+  readonly mixing?: RegExp;
   /** Pages of a coded tile. */
   readonly span?: number;
   /** Buffers that each layer's records lie in. */
@@ -162,6 +164,13 @@ const SCENARIOS: Readonly<
     limits: { ...BASE_LIMITS, maxStorageBufferBindingSize: LONG.tokens * 16 * 2 },
     scaled: true,
     takes: { parts: 3 },
+  },
+  "centroids in workgroup memory and layers in several buffers": {
+    shape: { layers: 1, queryHeads: 6, keyValueHeads: 3, headDim: 64 },
+    capacity: LONG,
+    limits: { ...BASE_LIMITS, maxStorageBufferBindingSize: LONG.tokens * 16 * 2 },
+    features: new Set(["staged"]),
+    takes: { scoring: /^score_/, mixing: /_staged$/, parts: 3 },
   },
   "tables of q.centroid and layers in several buffers": {
     shape: { layers: 1, queryHeads: 6, keyValueHeads: 3, headDim: 64 },
@@ -300,17 +309,20 @@ function scoringNames({ layers }: CachePlan): string[] {
 }
 
 /** All kernels, but for those that score in another way than is to be taken. */
-function offered({ scoring = /^/ }: Takes): KernelInfo[] {
-  return manifest.filter(({ name }) => !/^(score|attend)_/.test(name) || scoring.test(name));
+function offered({ scoring = /^/, mixing = /^/ }: Takes): KernelInfo[] {
+  return manifest.filter(({ name }) =>
+    /^(score|attend)_/.test(name) ? scoring.test(name) : !/^mix_/.test(name) || mixing.test(name)
+  );
 }
 
-function checkTaken(plan: CachePlan, { scoring = /^/, table, span, parts }: Takes): void {
+function checkTaken(plan: CachePlan, { scoring = /^/, mixing, table, span, parts }: Takes): void {
   for (const name of scoringNames(plan)) assert.match(name, scoring);
   for (const layer of plan.layers) {
     if (parts !== undefined) assert.equal(layer.parts.length, parts);
     for (const way of [layer.decode, layer.prefill]) {
       if (table !== undefined) assert.equal(way.table !== undefined, table);
       if (span !== undefined) assert.equal(way.span, span);
+      if (mixing !== undefined) assert.match(way.mix!.name, mixing);
     }
   }
 }

@@ -5,6 +5,7 @@ import {
   createCache,
   dropGranularity,
   encodeDrop,
+  mropeSections,
   planCache,
   type SchemeId,
   type Sequence,
@@ -286,6 +287,12 @@ const POSITIONAL: readonly (readonly [CacheOptions, RegExp])[] = [
   [optionsOf("c8b8", "c8b8", { keys: { space: "as-scored" } }), /pre-rope/],
   [optionsOf("u8b8", "u8b8"), /u8b8 codes the keys of layer 0 with their rotary embedding/],
   [optionsOf("t1b2", "c8b8", { keys: { space: "anchored", rope: ROPE } }), /t1b2/],
+  [
+    optionsOf("c8b8", "c8b8", {
+      keys: { space: "pre-rope", rope: { ...ROPE, sections: mropeSections([8, 12, 12]) } },
+    }),
+    /positions of their own/,
+  ],
 ];
 
 Deno.test("dropGranularity refuses plans whose codes depend on positions, and says what to plan", () => {

@@ -16,7 +16,7 @@ import { memoryDirectory, memoryLocks } from "../helpers/memory_directory.ts";
 import { manifest } from "../../generated/manifest.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
 import { uploadBuffer } from "../helpers/cache_oracle.ts";
-import { refuses, rejects } from "../helpers/refusals.ts";
+import { refusal, refuses, rejects } from "../helpers/refusals.ts";
 import { feed, gridCache } from "../helpers/snapshots.ts";
 
 const STORE = opfsStore(memoryDirectory(), memoryLocks());
@@ -164,6 +164,10 @@ Deno.test("encodeSpan() refuses tokens that come twice, out of order or beyond t
   device.queue.submit([encoder.finish()]);
   cache.truncate(sequence, 1);
   refuses("usage", give({}));
+  // One that was never handed over, and is gone.
+  const dropped = cache.addSpan(sequence, "image", 3);
+  cache.truncate(sequence, 0);
+  assert.match(refusal("usage", give({}, 0, dropped)), /was dropped/);
   cache.destroy();
 });
 

@@ -55,6 +55,7 @@ const PAIRS: readonly (readonly [keys: SchemeId, values: SchemeId])[] = [
   ["kc1p2", "zc3"],
   ["v4b8", "v8b8"],
   ["n8b8", "n16b8x2"],
+  ["sc1", "zc3"],
 ];
 
 for (const [keys, values] of PAIRS) {
@@ -109,6 +110,21 @@ const SCENES: readonly {
       { span: 0, name: "image", tokens: 100 },
       { tokens: { 0: 3, 1: 4 } },
       { tokens: { 0: 1, 1: 1 } },
+    ],
+  },
+  {
+    what:
+      "spans of two kinds, of which a sequence has one or both, and more tokens than the one before",
+    spans: {
+      image: { keys: "sc1", values: "sc1", tokens: 200, count: 2 },
+      text: { keys: "c8b8", values: "c8b8", tokens: 50, count: 1 },
+    },
+    moves: [
+      { span: 0, name: "image", tokens: 70 },
+      { span: 1, name: "text", tokens: 40 },
+      { span: 1, name: "image", tokens: 100 },
+      { tokens: { 0: 1, 1: 5 } },
+      { tokens: { 1: 1, 0: 1 } },
     ],
   },
   {

@@ -1,4 +1,4 @@
-import { deepStrictEqual, ok, rejects, strictEqual } from "node:assert/strict";
+import { deepStrictEqual, notDeepStrictEqual, ok, rejects, strictEqual } from "node:assert/strict";
 import {
   calibrate,
   type CalibrationSamples,
@@ -19,6 +19,8 @@ import {
   learnSizes,
   onGrid,
 } from "../../src/calibrate/normalised_samples.ts";
+import { learnAdded, stageIterations } from "../../src/calibrate/added_codebooks.ts";
+import { cpuSearch } from "../../src/calibrate/stage_search.ts";
 import { searchStages, type StagePoints, updateStages } from "../../src/calibrate/refine.ts";
 import { normal } from "../helpers/kmeans.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
@@ -27,15 +29,18 @@ const TOKENS = 512;
 const HEADS = 2;
 const HEAD_DIM = 32;
 
-/** Vectors that lie near a few directions, with a constant in each channel. */
-function samples(bias = 0): CalibrationSamples {
+/** Vectors that lie near a few directions, with a constant in each channel; every fourth is `size` times as large. */
+function samples(bias = 0, size = 1): CalibrationSamples {
   const random = seededRandom(1, "samples");
   const axes = Array.from({ length: HEADS * 4 * HEAD_DIM }, () => normal(random));
   const constants = Array.from({ length: HEADS * HEAD_DIM }, () => bias * (2 * random.next() - 1));
   const values = new Float32Array(TOKENS * HEADS * HEAD_DIM);
   for (let token = 0; token < TOKENS; token++) {
     for (let head = 0; head < HEADS; head++) {
-      const factors = Array.from({ length: 4 }, () => normal(random));
+      const factors = Array.from(
+        { length: 4 },
+        () => (token % 4 === 0 ? size : 1) * normal(random),
+      );
       for (let i = 0; i < HEAD_DIM; i++) {
         const sum = factors.reduce(
           (sum, f, axis) => sum + f * axes[(head * 4 + axis) * HEAD_DIM + i]!,
@@ -54,14 +59,16 @@ async function learned(
   scheme: SchemeId,
   options: {
     bias?: number;
+    size?: number;
     shareHeads?: boolean;
     ofPolicy?: Pick<Policy, "shareHeads">;
     device?: GPUDevice;
+    more?: Partial<CalibrationSamples>;
   } = {},
 ): Promise<Codebook> {
-  const { bias = 0, ofPolicy, ...others } = options;
+  const { bias = 0, size, ofPolicy, more, ...others } = options;
   const set = await calibrate({
-    samples: [samples(bias)],
+    samples: [{ ...samples(bias, size), ...more }],
     schemes: ofPolicy
       ? { keys: scheme, values: "f16", ...ofPolicy }
       : { keys: [scheme], values: [] },
@@ -91,6 +98,72 @@ Deno.test("calibrate learns sums of centroids that lose less than single ones at
 Deno.test("calibrate learns normalised codes to which a constant of a channel costs nothing", async () => {
   const [plain, biased] = await Promise.all([learned("n8b4x2"), learned("n8b4x2", { bias: 1000 })]);
   ok(loss(biased) < 1.02 * loss(plain), `${loss(biased)} beside ${loss(plain)}`);
+});
+
+Deno.test("calibrate learns stages from what those before them leave: four lose far less than two at the same bits", async () => {
+  const [two, four] = await Promise.all([learned("n8b4x2"), learned("n16b4x4")]);
+  ok(loss(four) < 0.5 * loss(two), `${loss(four)} beside ${loss(two)}`);
+});
+
+Deno.test("calibrate learns added centroids in units of a scale, and keeps them in the vectors' own", async () => {
+  const scale = Float32Array.from({ length: HEADS * HEAD_DIM }, (_, i) => i % 2 === 0 ? 1 : 4);
+  for (const id of ["n8b4x2", "c8b4x2"] as const) {
+    const [plain, scaled] = await Promise.all([learned(id), learned(id, { more: { scale } })]);
+    ok(loss(scaled) < 3 * loss(plain), `${loss(scaled)} beside ${loss(plain)}`);
+  }
+  // Steps stay above 0 however small they become; the codebook could not be written otherwise.
+  const values = samples().values.map((value) => value * 2 ** -27);
+  await learned("n8b4x2", {
+    more: { values, scale: new Float32Array(HEADS * HEAD_DIM).fill(2 ** 13) },
+  });
+});
+
+Deno.test("calibrate weighs the errors of large vectors, which are normalised, as what they are", async () => {
+  const [alike, uneven] = await Promise.all([learned("n8b4x2"), learned("n8b4x2", { size: 10 })]);
+  ok(loss(uneven) < 2 * loss(alike), `${loss(uneven)} beside ${loss(alike)}`);
+});
+
+Deno.test("stageIterations() are fewer for each of several stages, and never more than given", () => {
+  deepStrictEqual([5, 30].map((most) => stageIterations("n8b4x2", most)), [5, 10]);
+  deepStrictEqual([5, 30].map((most) => stageIterations("n8b4", most)), [5, 30]);
+});
+
+Deno.test("learnAdded() closes every search that it opens, also where one fails", async () => {
+  for (const failing of [Infinity, 2, 4]) {
+    let [opened, closed, searched] = [0, 0, 0];
+    const open = cpuSearch(() => Promise.resolve());
+    const learning = learnAdded(samples(), "n8b4x4", {
+      shareHeads: false,
+      cluster: ({ values, keyValueHeads, headDim }) =>
+        Promise.resolve(
+          Array.from({ length: (keyValueHeads * headDim) / 8 }, (_, group) => ({
+            // The first sixteen tokens' own groups.
+            centroids: Float64Array.from(
+              { length: 16 * 8 },
+              (_, i) => values[Math.floor(i / 8) * HEADS * HEAD_DIM + group * 8 + i % 8]!,
+            ),
+            iterations: 1,
+            error: 0,
+          } as never)),
+        ),
+      async openSearch(points, channels) {
+        const search = await open(points, channels);
+        opened++;
+        return {
+          search: (stages, report) => {
+            if (++searched === failing) throw new Error("lost");
+            return search.search(stages, report);
+          },
+          close: () => void closed++,
+        };
+      },
+      report() {},
+      pause: () => Promise.resolve(),
+    });
+    await (failing === Infinity ? learning : rejects(learning, /lost/));
+    strictEqual(closed, opened);
+    ok(opened > 0);
+  }
 });
 
 Deno.test("calibrate gives levels that add up to at most 255, and steps above 0", async () => {
@@ -265,6 +338,29 @@ Deno.test("updateStages draws centroids to 0 as points of the ridge's weight wou
   }
 });
 
+Deno.test("updateStages moves centroids to weighted means of what the others leave, sweep by sweep, and no points", () => {
+  const given = [Float64Array.of(0, 50), Float64Array.of(1, 70)];
+  const codes = Uint16Array.of(0, 0, 0, 0, 0, 0);
+  const points = {
+    points: Float64Array.of(2, 4, 10),
+    weights: Float64Array.of(3, 1, 0),
+    channels: 1,
+  };
+  // Each stage's first centroid gets what the other leaves of 2.5; the others have no points.
+  const stages = given.map((own) => own.slice());
+  updateStages(points, codes, stages, 1, 0);
+  deepStrictEqual(stages.map((own) => [...own]), [[1.5, 50], [1, 70]]);
+  deepStrictEqual([...points.points], [2, 4, 10]);
+  // Where two stages' centroids meet in a point, a sweep leaves something to the next.
+  const moved = [1, 3].map((sweeps) => {
+    const own = [new Float64Array(2), new Float64Array(2)];
+    const even = { ...points, weights: Float64Array.of(1, 1, 1) };
+    updateStages(even, Uint16Array.of(0, 0, 0, 1, 1, 1), own, sweeps, 0);
+    return own.map((stage) => [...stage]);
+  });
+  notDeepStrictEqual(moved[0], moved[1]);
+});
+
 Deno.test("blocksOf divides samples where a sequence ends, and every so many tokens", () => {
   deepStrictEqual(blocksOf(5, undefined, 2), [0, 0, 1, 1, 2]);
   deepStrictEqual(blocksOf(7, [3, 4, 5, 0, 1, 2, 4], 2), [0, 0, 1, 2, 2, 3, 4]);
@@ -285,6 +381,21 @@ Deno.test("learnMeans and onGrid keep a mean within half a step inside the grid"
     ok(Math.abs(onGrid(mean, moving!) - mean) <= step / 2 + 1e-12);
   }
   strictEqual(onGrid(1e4, moving!), offset + 7.5 * step);
+});
+
+Deno.test("learnMeans takes the range of least error, and no step where f16 holds none", () => {
+  const random = seededRandom(6, "ranges");
+  // Most lie within 0.4 of what two span.
+  const means = Array.from({ length: 1000 }, () => [0.8 * random.next() - 0.4]);
+  const [grid] = learnMeans([...means, [1], [-1]]);
+  ok(grid!.step < 0.7 * 2 / 15, `${grid!.step}`);
+  deepStrictEqual(learnMeans([[5], [5 + 1e-6]])[0]!.step, 0);
+});
+
+Deno.test("learnSizes gives positive sizes, whatever the vectors'", () => {
+  for (const sizes of [[0, 0, 0], [0, 1e-9, 1]]) {
+    ok(learnSizes(sizes).every((size) => size >= 2 ** -14));
+  }
 });
 
 Deno.test("learnSizes gives sixteen ascending sizes that are near those of all tokens", () => {

@@ -13,6 +13,7 @@ import {
   type SchemeId,
 } from "../../mod.ts";
 import { kernels } from "../../generated/kmeans/kmeans.ts";
+import { type CodedSpace, samplesAsCoded } from "../../src/calibrate/turned_samples.ts";
 import { anchorTurn, anchorTurnOfSquares } from "../../src/model/anchors.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
 import { numbers } from "../helpers/reference.ts";
@@ -123,6 +124,34 @@ Deno.test("calibrate() learns the same of schemes that have no anchors in the sp
   assert.deepEqual(centroidsOf(anchored!), centroidsOf(before!));
 });
 
+Deno.test("samplesAsCoded() turns keys and the squared gradients of their channels, and nothing else", () => {
+  const space = { keySpace: "anchored", anchors: ANCHORS } as const;
+  // Pairs that lie apart, so that groups of channels get other weights.
+  const rope: RopeParameters = { ...ROPE, layout: "half" };
+  const plain = { ...SAMPLES, rope, weights: WEIGHTS };
+  const turn = anchorTurn(rope, HEAD_DIM, ANCHORS);
+  const square = anchorTurnOfSquares(rope, HEAD_DIM, ANCHORS);
+  const { values, weights } = samplesAsCoded(plain, "c4b4", space);
+  for (const [token, head] of [[0, 0], [7, 1], [205, 0], [599, 1]] as const) {
+    const at = (token * HEADS + head) * HEAD_DIM;
+    const own = (all: Float32Array) => all.subarray(at, at + HEAD_DIM);
+    const position = SAMPLES.positions![token]!;
+    assert.deepEqual(own(values), Float32Array.from(turn(own(plain.values), position, 1)));
+    assert.deepEqual(own(weights!), Float32Array.from(square(own(WEIGHTS), position)));
+  }
+  const byHead = { ...plain, weights: WEIGHTS.slice(0, TOKENS * HEADS) };
+  assert.equal(samplesAsCoded(byHead, "c4b4", space).weights, byHead.weights);
+  const kept: [CalibrationSamples, SchemeId, CodedSpace][] = [
+    [{ ...plain, side: "values" }, "c4b4", space],
+    [plain, "c4b4", { keySpace: "pre-rope" }],
+    [plain, "v4b8", space],
+    [plain, "kc2", space],
+  ];
+  for (const [samples, scheme, own] of kept) {
+    assert.equal(samplesAsCoded(samples, scheme, own), samples);
+  }
+});
+
 const { positions: _positions, ...WITHOUT_POSITIONS } = SAMPLES;
 const { rope: _rope, ...WITHOUT_ROPE } = SAMPLES;
 
@@ -130,6 +159,11 @@ const REFUSED: readonly [Partial<Parameters<typeof calibrate>[0]>, string, RegEx
   [{ samples: [WITHOUT_ROPE] }, "samples", /no samples of keys have the model's rotary/],
   [{ samples: [WITHOUT_POSITIONS] }, "samples", /have no positions/],
   [{ samples: [{ ...SAMPLES, positions: [1] }] }, "shape", /1 positions for 600 tokens/],
+  [
+    { samples: [{ ...SAMPLES, positions: [...Array.from(SAMPLES.positions!), 1] }] },
+    "shape",
+    /601 positions for 600 tokens/,
+  ],
   [
     { samples: [SAMPLES, { ...SAMPLES, layer: 1, rope: { layout: "half", theta: 100 } }] },
     "samples",

@@ -65,6 +65,16 @@ Deno.test("checkDrift finds none in other samples of the same kind, whatever the
   assert.match(report.describe(), /^All 6 heads lose about what they lost/);
 });
 
+Deno.test("checkDrift looks at vectors, whatever their weights and scales", () => {
+  const live = changed((vector) => vector);
+  const weighted = live.map((one) => ({
+    ...one,
+    weights: new Float32Array(one.values.length).fill(NaN),
+    scale: new Float32Array(VECTOR),
+  }));
+  assert.deepEqual(checkDrift(set, weighted).heads, checkDrift(set, live).heads);
+});
+
 const DRIFTS: readonly [
   string,
   (vector: Float32Array, head: number) => ArrayLike<number>,
@@ -103,6 +113,15 @@ for (const [name, change, heads] of DRIFTS) {
     );
   });
 }
+
+Deno.test("checkDrift says the fewest tokens that it compared, and how many heads it does not name", () => {
+  const short = [samplesOf("keys", 2), samplesOf("values", 2, 300)];
+  for (const live of [short, short.toReversed()]) assert.equal(checkDrift(set, live).tokens, 300);
+  const larger = changed((vector) => vector.map((x) => 2 * x));
+  const lines = checkDrift(set, [...larger, ...larger]).describe().split("\n");
+  assert.equal(lines.length, 1 + 8 + 1);
+  assert.equal(lines.at(-1), "and 4 more");
+});
 
 Deno.test("checkDrift overlooks multiples of an error that is negligible", () => {
   const live = changed((vector) => vector);
@@ -204,6 +223,14 @@ const BAD: readonly [
     /2 heads of 8 channels, and they have 1 of 16/,
   ],
   [
+    "vectors of other heads",
+    set,
+    { ...LIVE, keyValueHeads: 1 },
+    {},
+    "codebook",
+    /2 heads of 8 channels, and they have 1 of 8/,
+  ],
+  [
     "a value that is none",
     set,
     {
@@ -213,6 +240,14 @@ const BAD: readonly [
     {},
     "samples",
     /token 4, head 0, channel 6 is NaN/,
+  ],
+  [
+    "keys without positions where codes hold a part of their rotation",
+    { ...set, keySpace: "anchored", anchors: [8] },
+    LIVE,
+    {},
+    "samples",
+    /c4b4 codes keys with their rotary embedding, and the samples have no rope/,
   ],
   ["too few tokens", set, samplesOf("keys", 2, 255), {}, "samples", /there are 255 tokens/],
 ];

@@ -154,7 +154,7 @@ for (
       "layers.0.keys": KEYS,
       positions: positions([0, 1, 2e9], "U32"),
     }],
-    ["weights without vectors", { "layers.0.keys.weights": KEYS }],
+    ["weights without vectors", { "layers.0.keys.weights": KEYS, "layers.0.values": KEYS }],
     ["weights of other tokens", { "layers.0.keys": KEYS, "layers.0.keys.weights": f32([2, 2, 4]) }],
     ["weights of other heads", { "layers.0.keys": KEYS, "layers.0.keys.weights": f32([3, 1, 4]) }],
     ["weights of no group", { "layers.0.keys": KEYS, "layers.0.keys.weights": f32([3, 2, 3]) }],

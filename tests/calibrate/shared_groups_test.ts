@@ -13,6 +13,8 @@ import { manifest } from "../../generated/manifest.ts";
 import { seededRandom } from "../../src/base/random.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
 import { fromFloat16Array } from "../../src/base/float16.ts";
+import { centroidNumbers } from "../../src/codebooks/grid.ts";
+import { chooseTransforms, shareGroups } from "../../src/calibrate/shared_groups.ts";
 
 const TOKENS = 640;
 const HEADS = 2;
@@ -158,4 +160,100 @@ Deno.test("calibrate() says what samples lack", async () => {
       message,
     });
   }
+});
+
+/** Samples of which every number is its token's, weights as well. */
+function tokensOf(tokens: number): CalibrationSamples {
+  const numbers = Float32Array.from(
+    { length: tokens * HEADS * HEAD_DIM },
+    (_, i) => Math.floor(i / (HEADS * HEAD_DIM)),
+  );
+  return {
+    layer: 0,
+    side: "keys",
+    keyValueHeads: HEADS,
+    headDim: HEAD_DIM,
+    values: numbers,
+    weights: numbers,
+  };
+}
+
+/** The tokens that a shared codebook is learned from, with the transform that changes nothing, and their weights. */
+function learnedOf(tokens: number) {
+  const { points, transforms, compared } = shareGroups(tokensOf(tokens), SCHEME, undefined);
+  const columns = transforms.flat().length;
+  const groups = HEAD_DIM / 4;
+  const row = (at: number) => at * groups * columns;
+  const count = points.values.length / (4 * groups * columns);
+  const rows = Array.from({ length: count }, (_, at) => at);
+  return {
+    learned: rows.map((at) => points.values[4 * row(at)]!),
+    weights: rows.map((at) => points.weights![row(at)]!),
+    compared,
+  };
+}
+
+Deno.test("shareGroups() learns from all tokens where they are few, and compares on them", () => {
+  const all = Array.from({ length: 300 }, (_, token) => token);
+  const { learned, weights, compared } = learnedOf(300);
+  assert.deepEqual(learned, all);
+  assert.deepEqual(weights, all);
+  assert.deepEqual(compared, Array.from({ length: 256 }, (_, i) => Math.floor(i * 300 / 256)));
+});
+
+Deno.test("shareGroups() of many tokens compares on every eighth, and learns from others, evenly spread", () => {
+  const { learned, weights, compared } = learnedOf(6000);
+  assert.equal(learned.length, 4096);
+  assert.deepEqual(weights, learned);
+  assert.ok(learned.every((token) => token % 8 !== 7));
+  assert.ok(learned.at(-1)! > 5990);
+  assert.ok(learned.every((token, i) => i === 0 || [1, 2, 3].includes(token - learned[i - 1]!)));
+  assert.equal(compared.length, 256);
+  assert.ok(compared.every((token) => token % 8 === 7));
+  assert.ok(compared.at(-1)! > 5950 && compared[0]! === 7);
+});
+
+Deno.test("shareGroups() weighs a group by its own errors, and rotated ones by all of a token's, in units of the factors", () => {
+  const plain = tokensOf(40);
+  // Weights of two levels, by group; keys whose channels are smoothed by 1 and 4.
+  const weights = plain.values.map((_, i) => i % HEAD_DIM < 8 ? 3 : 1);
+  const values = plain.values.map((_, i) => (i % HEAD_DIM < 16 ? 1 : 16) * (i % 3 - 1));
+  const { points, transforms } = shareGroups({ ...plain, values, weights }, SCHEME, undefined);
+  const columns = transforms.flat().length;
+  const weightsOf = (column: number) =>
+    Array.from({ length: 8 }, (_, group) => points.weights![group * columns + column]!);
+  const [unrotated, rotated] = [0, 2].map(weightsOf);
+  assert.deepEqual(transforms[0]!.map((own) => own[0] !== 0), [false, false, true, true]);
+  assert.deepEqual(unrotated, [3, 3, 1, 1, 1, 1, 1, 1]);
+  // The mean of 8 x 3, 8 x 1 and 16 x 1 x 4^2.
+  assert.deepEqual(rotated, new Array(8).fill(9));
+});
+
+Deno.test("chooseTransforms() keeps the transform whose errors weigh least, by weights or by a scale", () => {
+  // Half of each vector is 1, half is 3, and either is coded exactly.
+  const values = Float32Array.from(
+    { length: 64 * HEAD_DIM },
+    (_, i) => i % HEAD_DIM < 16 ? 1 : 3,
+  );
+  const samples = { ...MIXED, keyValueHeads: 1, values };
+  const none = new Float64Array(2 * HEAD_DIM);
+  const shared = {
+    points: samples,
+    transforms: [[none, none]],
+    compared: Array.from({ length: 64 }, (_, token) => token),
+  };
+  const centroids = [1, 3].map((number) => new Float64Array(256 * 4).fill(number));
+  const chosen = (more: Partial<CalibrationSamples>) => {
+    const found = chooseTransforms(shared, { ...samples, ...more }, SCHEME, undefined, centroids);
+    return centroidNumbers({ scheme: SCHEME, ...found })[0];
+  };
+  const heavy = (half: number, factor: number) => (_: unknown, i: number) =>
+    Math.floor(i % HEAD_DIM / 16) === half ? factor : 1;
+  const ones = new Float32Array(HEAD_DIM).fill(1);
+  for (const [half, number] of [[0, 1], [1, 3]] as const) {
+    assert.equal(chosen({ weights: values.map(heavy(half, 2)) }), number);
+    assert.equal(chosen({ scale: ones.map(heavy(half, 2)) }), number);
+  }
+  // Of equal ones, the first.
+  assert.equal(chosen({}), 1);
 });

@@ -5,7 +5,7 @@ import { createPipeline, findKernel } from "../../src/calibrate/kmeans_dispatch.
 import { openGpuSearch } from "../../src/calibrate/kmeans_search_gpu.ts";
 import { Pace } from "../../src/calibrate/pace.ts";
 import type { CalibrationSamples } from "../../src/calibrate/samples.ts";
-import { cpuSearch, type OpenSearch } from "../../src/calibrate/stage_search.ts";
+import { cpuSearch, type OpenSearch, pointsOfGroup } from "../../src/calibrate/stage_search.ts";
 import { normal, samplesOf } from "../helpers/kmeans.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
 
@@ -114,6 +114,34 @@ async function codesOf(
     ok(parts.every((part, i) => part > (parts[i - 1] ?? 0)) && parts.at(-1) === 1, `${parts}`);
   }
 }
+
+Deno.test("pointsOfGroup() gives a group's own points and weights, or weights of one", () => {
+  const values = Float32Array.from({ length: 3 * 2 * 4 }, (_, i) => i);
+  const weights = Float32Array.from({ length: 3 * 2 * 2 }, (_, i) => i / 8);
+  // Group 3 is the second of head 1.
+  const points = Float64Array.of(6, 7, 14, 15, 22, 23);
+  deepStrictEqual(pointsOfGroup(samplesOf(values, 2, 4, { weights }), 2, 3), {
+    channels: 2,
+    points,
+    weights: Float64Array.of(3 / 8, 7 / 8, 11 / 8),
+  });
+  deepStrictEqual(pointsOfGroup(samplesOf(values, 2, 4), 2, 3), {
+    channels: 2,
+    points,
+    weights: Float64Array.of(1, 1, 1),
+  });
+});
+
+Deno.test("cpuSearch() keeps the points it was given, whatever becomes of them", async () => {
+  const one: SearchCase = { channels: 4, stages: 2, centroids: 16, tokens: 40 };
+  const found = centroidsOf(one, 2);
+  const points = pointsNear(one, found, 0.1);
+  const search = await cpuSearch(() => Promise.resolve())(points, one.channels);
+  const before = await search.search(found, () => {});
+  points.values.fill(0);
+  deepStrictEqual(await search.search(found, () => {}), before);
+  search.close();
+});
 
 Deno.test("openGpuSearch finds the codes of cpuSearch", async (t) => {
   const device = await requestTestDevice();

@@ -73,6 +73,8 @@ for (const size of [1, 2, 7, 64]) {
     deepStrictEqual(matrix, kept);
     let last = Infinity;
     for (let a = 0; a < size; a++) {
+      const axis = axes.subarray(a * size, (a + 1) * size);
+      ok(Math.max(...axis) >= -Math.min(...axis), `the largest component of axis ${a} is negative`);
       for (let b = 0; b < size; b++) {
         let product = 0;
         let entry = 0;
@@ -193,6 +195,7 @@ Deno.test("valueRotation refuses keys, weights, scales, and samples that cannot 
     ],
     [{ ...samples, values: samples.values.slice(1) }, "shape", "do not divide"],
   ];
+  valueRotation({ ...samples, values: samples.values.slice(0, 16 * HEADS * CHANNELS) });
   for (const [wrong, code, part] of cases) {
     throws(() => valueRotation(wrong), isError(code, part, "layer 3"), part);
   }

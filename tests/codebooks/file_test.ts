@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { roundToGrid } from "../../src/codebooks/grid.ts";
 import type { Codebook, CodebookSet, ValueRotation } from "../../src/codebooks/codebook.ts";
 import { decodeCodebooks, encodeCodebooks } from "../../src/codebooks/file.ts";
-import { checkCodebookSet, findCodebook } from "../../src/codebooks/find.ts";
+import { cacheCodebook, checkCodebookSet, findCodebook } from "../../src/codebooks/find.ts";
 import { CoupletError, type CoupletErrorCode } from "../../src/base/errors.ts";
 import {
   readSafetensors,
@@ -14,6 +14,7 @@ import { parseScheme } from "../../src/schemes/parse_scheme.ts";
 import type { SchemeId } from "../../src/schemes/scheme.ts";
 import type { Side } from "../../src/model/side.ts";
 import { forgeCodebooks } from "../helpers/forged_files.ts";
+import { addedCodebook } from "../helpers/grid_numbers.ts";
 import { seededRandom } from "../../src/base/random.ts";
 
 function codebook(layer: number, side: Side, scheme: SchemeId, scaled = false): Codebook {
@@ -336,5 +337,99 @@ Deno.test("codebooks that groups share have a transform, whose factors are power
   ];
   for (const codebook of bad) {
     throws(() => encodeCodebooks(set(codebook)), { code: "codebook", message: /wrong transform/ });
+  }
+});
+
+/** A codebook of two heads whose centroids are added, and a set that holds it alone. */
+function added(scheme: SchemeId): Codebook {
+  return { layer: 0, side: "keys", ...addedCodebook(scheme, 2, 32, seededRandom("added", scheme)) };
+}
+
+Deno.test("encodeCodebooks refuses added centroids whose grids, levels or normalisation cannot be", () => {
+  const good = added("n8b8x2");
+  const { normalisation } = good;
+  const of = (codebook: Codebook): CodebookSet => ({ ...SET, codebooks: [codebook] });
+  deepStrictEqual(decodeCodebooks(encodeCodebooks(of(good))).codebooks, [good]);
+
+  const grid = (at: number, bits: number): Codebook => ({
+    ...good,
+    grid: good.grid.map((own, i) => i === at ? bits : own),
+  });
+  // Channel 0 of group 0: its highest levels of both stages.
+  const levels = (first: number, second: number): Codebook => {
+    const centroids = good.centroids.slice();
+    [centroids[0], centroids[256 * 8]] = [first, second];
+    return { ...good, centroids };
+  };
+  const normalised = (change: Partial<NonNullable<typeof normalisation>>): Codebook => ({
+    ...good,
+    normalisation: { ...normalisation!, ...change },
+  });
+  const replaced = <T extends Uint16Array | Float32Array>(all: T, at: number, value: number): T => {
+    const changed = all.slice() as T;
+    changed[at] = value;
+    return changed;
+  };
+  const { normalisation: _, ...without } = good;
+  const { offsets, meanSteps, sizes } = normalisation!;
+  encodeCodebooks(of(levels(200, 55)));
+  const cases: [Codebook, string][] = [
+    [without, "the wrong normalisation"],
+    [{ ...added("c8b8x2"), normalisation: normalisation! }, "the wrong normalisation"],
+    [grid(2, 0), "a step at 2"],
+    [grid(5, 0xbc00), "a step at 5"],
+    [levels(200, 56), "levels of channel 0 that add up to 256"],
+    [normalised({ offsets: replaced(offsets, 40, NaN) }), "an offset"],
+    [normalised({ offsets: replaced(offsets, 0, Infinity) }), "an offset"],
+    [normalised({ meanSteps: replaced(meanSteps, 63, 0x7c00) }), "a wrong step of its means"],
+    [normalised({ meanSteps: replaced(meanSteps, 1, 0xbc00) }), "a wrong step of its means"],
+    [normalised({ sizes: replaced(sizes, 31, 0x7c00) }), "sizes that are not"],
+    [normalised({ sizes: replaced(sizes, 16, 0) }), "sizes that are not"],
+    [normalised({ sizes: replaced(sizes, 20, sizes[18]!) }), "sizes that are not"],
+  ];
+  for (const [codebook, fault] of cases) {
+    throws(() => encodeCodebooks(of(codebook)), isError("codebook", fault), fault);
+  }
+});
+
+Deno.test("cacheCodebook() refuses codebooks of other heads or sizes, without what their scheme needs, or that share no centroids", () => {
+  const sizes = { keyValueHeads: 2, headDim: 32 };
+  const one = (codebook: Codebook, given: Parameters<typeof cacheCodebook>[1] = sizes) =>
+    cacheCodebook({ ...SET, codebooks: [codebook] }, given, 0, "keys", codebook.scheme);
+  const shared = (codebook: Codebook): Codebook => ({
+    ...codebook,
+    centroids: codebook.centroids.slice(0, codebook.centroids.length / 2),
+  });
+  const transformed: Codebook = {
+    ...{ layer: 0, side: "keys", scheme: "v4b8", ...sizes },
+    centroids: new Uint8Array(2 * 256 * 4),
+    grid: new Uint16Array(2 * 4 * 2),
+    transform: new Uint16Array(2 * 2 * 32),
+  };
+  const single = added("n4b8");
+  const sums = added("n8b8x2");
+  for (const codebook of [transformed, single, sums, shared(single), shared(sums)]) {
+    strictEqual(one(codebook), codebook);
+  }
+  for (const codebook of [single, sums]) {
+    const sharing = { ...sizes, shareHeads: true };
+    strictEqual(one(shared(codebook), sharing)?.scheme, codebook.scheme);
+    throws(() => one(codebook, sharing), isError("codebook", codebook.scheme, "shareHeads"));
+  }
+  const { transform, ...untransformed } = transformed;
+  const { normalisation, ...plain } = sums;
+  const { offsets } = normalisation!;
+  const wrong: [Codebook, Parameters<typeof cacheCodebook>[1]?][] = [
+    [sums, { ...sizes, keyValueHeads: 1 }],
+    [sums, { ...sizes, headDim: 64 }],
+    [{ ...sums, centroids: sums.centroids.slice(1) }],
+    [{ ...sums, grid: sums.grid.slice(1) }],
+    [untransformed],
+    [{ ...transformed, transform: transform!.slice(2) }],
+    [plain],
+    [{ ...sums, normalisation: { ...normalisation!, offsets: offsets.slice(1) } }],
+  ];
+  for (const [codebook, given] of wrong) {
+    throws(() => one(codebook, given), isError("codebook", `Cannot use ${codebook.scheme}`));
   }
 });

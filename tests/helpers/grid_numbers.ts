@@ -142,7 +142,11 @@ export function addedCodebook(
             Float32Array.from({ length: rows }, () => 64 * (random.next() < 0.5 ? 1 / 8 : 1 / 16)),
           ),
           sizes: toFloat16Array(
-            Float32Array.from({ length: keyValueHeads * 16 }, (_, at) => 2 ** (at % 16 - 8)),
+            // Of each head its own.
+            Float32Array.from(
+              { length: keyValueHeads * 16 },
+              (_, at) => 2 ** (at % 16 - 8 + Math.floor(at / 16) % 2),
+            ),
           ),
         },
       }

@@ -101,6 +101,9 @@ export const STORE_CRITERIA: readonly StoreCriterion[] = [
       await store.delete("b");
       const found = await has(["c", "b", "a", "z", "c"]);
       check(`${found}` === "true,false,true,false,true", `${found}`);
+      // More than are asked about at a time.
+      const many = await has([...new Array<string>(20).fill("b"), "a"]);
+      check(`${many}` === `${[...new Array<boolean>(20).fill(false), true]}`, `${many}`);
       await checkRefused(has(["a", "A"]), "usage");
     },
   },

@@ -347,6 +347,24 @@ Deno.test("planCache() counts the bytes of kinds of spans, their exact vectors a
   );
 });
 
+Deno.test("planCache() counts scores where any layer has them, not the first alone", () => {
+  // Layers of f16 attend by one kernel, those of codes score and mix apart.
+  const kernels = [
+    ...manifest.filter(({ name }) => /^attend_f16_f16_/.test(name)),
+    ...PLAIN.filter(({ name }) => !/^score_f16_/.test(name)),
+  ];
+  const shape = { ...base.shape, layers: 2 };
+  const f16 = { keys: "f16", values: "f16" } as const;
+  const scores = (layers: PlanOptions["policy"]["layers"]) => {
+    const { scratch } = planCache({ ...base, shape, kernels, policy: { ...f16, layers: layers! } });
+    return scratch.scores;
+  };
+  const coded = { keys: "c8b8", values: "c4b8" } as const;
+  assert.equal(scores({}), 0);
+  assert.ok(scores({ 0: coded }) > 0);
+  assert.equal(scores({ 1: coded }), scores({ 0: coded }));
+});
+
 Deno.test("planCache() counts tables of q.centroid that spans alone have", () => {
   const policy = { keys: "f16", values: "f16" } as const;
   const kernels = [...TABLES, ...PLAIN.filter(({ name }) => /^score_f16_/.test(name))];

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { CoupletError, parseScheme, sectionedLayout } from "../../mod.ts";
 import { sizes } from "../../codegen/variants.ts";
 import { PAGE_TOKENS } from "../../src/kernels/constants.ts";
+import { channelsPerPromoted } from "../../src/schemes/promoted.ts";
 
 /** Golden layouts: tokens that share a record, its words and its unused bits. */
 const LAYOUTS: readonly [
@@ -58,6 +59,29 @@ Deno.test("recordLayout() wastes under 3 % and fills pages with whole records, f
         assert.equal(bits.reduce((a, b) => a + b) + layout.paddingBits, layout.words * 32);
       }
     }
+  }
+});
+
+Deno.test("Scheme.bits are those of a token's codes, a channel, for every row", () => {
+  for (const { schemes, headDims } of sizes) {
+    for (const id of schemes) {
+      const scheme = parseScheme(id);
+      for (const headDim of headDims) {
+        const codes = scheme.layout(headDim).sections.filter(({ name }) =>
+          /^(codes|high)$/.test(name)
+        );
+        const bits = codes.map(({ count, bits }) => count * bits);
+        assert.equal(bits.reduce((a, b) => a + b) / headDim, scheme.bits, `${id} at d${headDim}`);
+      }
+    }
+  }
+});
+
+Deno.test("channelsPerPromoted() is one in as many channels as have upper codes", () => {
+  for (const id of ["kc1p2", "kc1p4", "kc2p4", "kc2p8"] as const) {
+    const scheme = parseScheme(id);
+    const high = scheme.layout(64).sections.find(({ name }) => name === "high")!;
+    assert.equal(64 / channelsPerPromoted(scheme), high.count, id);
   }
 });
 

@@ -1,6 +1,17 @@
 import assert from "node:assert/strict";
+import { parseScheme } from "../../mod.ts";
+import { MAX_FLOAT16, roundToFloat16 } from "../../src/base/float16.ts";
+import { encodeRotated } from "../../src/schemes/hadamard_codes.ts";
 import { hadamard, hadamardInverse } from "../../src/schemes/hadamard.ts";
 import { close, numbers } from "../helpers/reference.ts";
+
+Deno.test("encodeRotated() keeps a deviation that binary16 holds, however long the vector", () => {
+  // Where the rotation lengthens vectors, the largest numbers exceed binary16's range together.
+  for (const [size, wanted] of [[MAX_FLOAT16, MAX_FLOAT16], [3, 3]] as const) {
+    const { deviation } = encodeRotated(new Array<number>(32).fill(Math.SQRT2 * size), [-1, 1], 1);
+    assert.equal(deviation, roundToFloat16(Math.min(Math.SQRT2 * wanted, MAX_FLOAT16)));
+  }
+});
 
 for (const headDim of [8, 64, 128, 256]) {
   const vector = Array.from(numbers(headDim, headDim), (value) => Math.round(value * 64) / 32);
@@ -29,3 +40,10 @@ for (const headDim of [8, 64, 128, 256]) {
     }
   });
 }
+
+Deno.test("definitions of t1b2 are those of their head dimension, in whatever order they are asked for", () => {
+  const { definition } = parseScheme("t1b2").codebookSpec!;
+  const found = [64, 128, 64].map((headDim) => [...definition!(headDim)]);
+  assert.deepEqual(found[0], found[2]);
+  assert.notDeepEqual(found[0], found[1]);
+});

@@ -113,6 +113,31 @@ for (const { scheme, headDim } of SIZED) {
   });
 }
 
+for (const scheme of SCHEMES) {
+  Deno.test(`${scheme.id}: what a record held before does not matter`, () => {
+    const headDim = 64;
+    const { words, tokens } = scheme.layout(headDim);
+    const codec = schemeCodec(scheme);
+    for (const scored of [false, true]) {
+      const context = { ...codebookOf(scheme, headDim), scored };
+      // The first with waves, as constants of scored keys become.
+      const [before, after] = [2, 3].map((seed) =>
+        gaussian(seed, tokens, headDim).map((vector, token) =>
+          vector.map((value, i) => value + (seed === 2 && i < 4 ? 40 * Math.cos(token / 7) : 0))
+        )
+      );
+      const encode = (vectors: readonly Float64Array[], record: Uint32Array) => {
+        for (let first = 0; first < tokens; first += scheme.block) {
+          codec.encode(vectors.slice(first, first + scheme.block), record, first, context);
+        }
+        return record;
+      };
+      const fresh = encode(after!, new Uint32Array(words));
+      assert.deepEqual(encode(after!, encode(before!, new Uint32Array(words))), fresh);
+    }
+  });
+}
+
 /**
  * Mean squared error for independent Gaussian channels, relative to their variance: Lloyd and Max's for scalars (J. Max,
  * Quantizing for minimum distortion, 1960); for u8b8 and u4b8 the cost of the kept length included, which is

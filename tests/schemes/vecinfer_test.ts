@@ -14,7 +14,7 @@ import {
   type Side,
 } from "../../mod.ts";
 import { headCodebooks } from "../../src/codebooks/head_codebooks.ts";
-import { toFloat16Array } from "../../src/base/float16.ts";
+import { fromFloat16Array, toFloat16Array } from "../../src/base/float16.ts";
 import {
   channelSign,
   hadamard,
@@ -174,6 +174,9 @@ async function testScheme(id: SchemeId, headDim: number): Promise<void> {
       const power = largest === 0 ? 1 : 2 ** Math.round(Math.log2(largest) / 2);
       assert.equal(value, i % 2 === 1 ? 0 : power * channelSign(i >> 1));
     });
+    for (const one of [centred!, rotatedCentred!]) {
+      assert.deepEqual(one, Float64Array.from(fromFloat16Array(toFloat16Array(one))));
+    }
     for (const [without, mean] of [[plain, centred], [rotated, rotatedCentred]]) {
       const sums = new Float64Array(headDim);
       for (const row of rows) {
@@ -183,11 +186,40 @@ async function testScheme(id: SchemeId, headDim: number): Promise<void> {
       assert.ok(sums.every((sum) => Math.abs(sum) <= largest * 2 ** -11));
       assert.ok(without!.every((value, i) => i % 2 === 1 || value === mean![i]));
     }
+    // Factors are numbers that binary16 holds, however small or large the keys.
+    for (const [size, factor] of [[2 ** -60, 2 ** -14], [2 ** 60, 2 ** 14]] as const) {
+      const [, , extreme] = learning!.transforms([new Float64Array(headDim).fill(size)], "keys");
+      assert.ok(extreme!.every((value, i) => i % 2 === 1 || Math.abs(value) === factor));
+    }
     // Values have no smoothing, and the rotation is that of the other schemes.
     const [, , signs] = learning!.transforms(rows, "values");
     assert.deepEqual(learning!.transformed(rows[0]!, signs!), hadamard(rows[0]!));
   });
 }
+
+Deno.test("v4b8 gives back what its centroids are, by every transform, and of equal ones takes the first", () => {
+  const headDim = 32;
+  const scheme = parseScheme("v4b8");
+  const codec = schemeCodec(scheme);
+  const rows = Array.from(
+    { length: 3 },
+    (_, row) => Float64Array.from({ length: headDim }, (_, i) => (i * 7 + row * 5) % 11 - 3),
+  );
+  const layout = scheme.layout(headDim);
+  for (const transform of codec.learning!.transforms(rows, "keys")) {
+    const vector = rows[0]!;
+    // Each group of the vector is a centroid, and a later one equals it.
+    const groups = codec.learning!.transformed(vector, transform);
+    const centroids = new Float64Array(256 * 4).fill(1000);
+    centroids.set(groups);
+    centroids.set(groups, 100 * 4);
+    const record = new Uint32Array(layout.words);
+    codec.encode([vector], record, 0, { centroids, transform });
+    const codes = Array.from({ length: layout.codes }, (_, i) => readCode(layout, record, 0, i));
+    assert.ok(codes.every((code) => code < layout.codes), `${codes}`);
+    assertNear(codec.decode(record, 0, headDim, { centroids, transform }), vector, 1e-12);
+  }
+});
 
 for (const [id, headDim] of [["v4b8", 64], ["v8b10", 64], ["v8b8", 128]] as const) {
   await testScheme(id, headDim);

@@ -303,6 +303,112 @@ for (const { what, answers, ranges, gives } of SERVERS) {
   });
 }
 
+/** A store that gets these responses, in order, the last one again and again; and what it asked for. */
+function answered(
+  answers: readonly ((init: RequestInit) => Response)[],
+  more: HttpStoreOptions = {},
+) {
+  const asked: RequestInit[] = [];
+  const store = httpStore("https://files.example", {
+    ...more,
+    fetch: (_, init) => {
+      asked.push(init);
+      return Promise.resolve(answers[Math.min(asked.length, answers.length) - 1]!(init));
+    },
+  });
+  return { store, asked };
+}
+
+/** A response whose body breaks off behind these bytes. */
+function cut(bytes: Uint8Array<ArrayBuffer>, status: number, headers: Record<string, string>) {
+  let given = false;
+  const body = new ReadableStream<Uint8Array<ArrayBuffer>>({
+    pull(controller) {
+      if (given) controller.error(new Error("cut"));
+      else controller.enqueue(bytes);
+      given = true;
+    },
+  }, { highWaterMark: 0 });
+  return new Response(body, { status, headers });
+}
+
+Deno.test("httpStore asks for files as they are, past a browser's cache, and its own headers win", async () => {
+  const headers = { accept: "text/html", "content-type": "text/plain", "x-mine": "1" };
+  const { store, asked } = answered(
+    [() => new Response(null), () => Response.json([]), () => new Response(ENTRY)],
+    { headers },
+  );
+  await store.put("a", ENTRY);
+  await store.list();
+  await store.get("a");
+  const plain = { "accept-encoding": "identity", ...headers };
+  assert.deepEqual(asked.map(({ headers }) => headers), [
+    { ...plain, "content-type": "application/octet-stream" },
+    { ...plain, accept: "application/json" },
+    plain,
+  ]);
+  assert.deepEqual(asked.map(({ cache }) => cache), ["no-cache", "no-cache", "no-cache"]);
+});
+
+Deno.test("httpStore goes on as long as each transfer brings something new, and ends where they only grow", async () => {
+  const bytes = patterned(9, 1);
+  let from = 0;
+  const one = () => {
+    const range = `bytes ${from}-8/9`;
+    const part = bytes.slice(from, ++from);
+    if (from === 1) return cut(part, 200, { etag: '"1"', "content-length": "9" });
+    const headers = { etag: '"1"', "content-range": range };
+    return from === 9 ? new Response(part, { status: 206, headers }) : cut(part, 206, headers);
+  };
+  assert.deepEqual(await answered([one]).store.get("a"), bytes);
+
+  // More bytes than were announced, and more each time.
+  let requests = 0;
+  const more = () => {
+    if (++requests > 20) throw new Error("without end");
+    return new Response(patterned(10 + requests, 1), { headers: { "content-length": "10" } });
+  };
+  await assert.rejects(answered([more]).store.get("a"), says(/of 10 bytes came/));
+});
+
+Deno.test("httpStore takes 410 for what is not there, a page for no file, and a file that goes while it is deleted for gone", async () => {
+  const status = (status: number) => () => new Response(null, { status });
+  const page = () => new Response(null, { headers: { "content-type": "text/html" } });
+  assert.equal(await answered([status(410)]).store.get("a"), undefined);
+  assert.deepEqual(await answered([status(410)]).store.has!(["a"]), [false]);
+  await assert.rejects(answered([page]).store.has!(["a"]), says(/answers with a page/));
+  for (const gone of [404, 410]) {
+    const { store, asked } = answered([status(200), status(gone)]);
+    assert.equal(await store.delete("a"), false);
+    assert.deepEqual(asked.map(({ method }) => method), ["HEAD", "DELETE"]);
+  }
+});
+
+Deno.test("httpStore keeps copies by any ETag, in stores that give parts of buffers, until it deletes them", async () => {
+  const kept = memoryStore();
+  const copies: SnapshotStore = {
+    ...kept,
+    async get(key) {
+      const found = await kept.get(key);
+      if (found === undefined) return undefined;
+      const all = new Uint8Array(found.length + 5).fill(255);
+      all.set(found, 5);
+      return all.subarray(5);
+    },
+  };
+  const etag = '"\u00e9\u00e9"';
+  const { store, asked } = answered([
+    () => new Response(ENTRY, { headers: { etag } }),
+    () => new Response(null, { status: 304, headers: { etag } }),
+    () => new Response(null, { status: 404 }),
+  ], { copies });
+  for (let turn = 0; turn < 2; turn++) assert.deepEqual(await store.get("a"), ENTRY);
+  assert.equal((asked[1]!.headers as Record<string, string>)["if-none-match"], etag);
+  assert.deepEqual(await copies.list(), ["a"]);
+  assert.equal(await store.delete("a"), false);
+  assert.deepEqual(await copies.list(), []);
+});
+
 /** What is done, and statuses that forbid it, with what the error says. */
 const REFUSALS: readonly (readonly [
   run: (store: SnapshotStore) => Promise<unknown>,

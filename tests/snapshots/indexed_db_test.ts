@@ -30,6 +30,7 @@ interface Request {
   onsuccess: () => void;
   onerror: () => void;
   onupgradeneeded: () => void;
+  onblocked: () => void;
 }
 
 /** What they use of IndexedDB. */
@@ -184,6 +185,58 @@ testIndexedDb(
   },
 );
 
+testIndexedDb(
+  "openIndexedDbStore lists entries alone, and is not done before the database is",
+  async (indexedDB) => {
+    const store = await openIndexedDbStore();
+    await store.put("b", patterned(9, 1));
+    await store.put("a", patterned(9, 1));
+    await inDatabase(indexedDB, (chunks) => chunks.put(patterned(9, 1), ["A", 0]));
+    assert.deepEqual(await store.list(), ["a", "b"]);
+
+    // A transaction that fails after all of its requests, as one does that finds no room for its log.
+    let chunks: object | undefined;
+    await inDatabase(indexedDB, (found) => chunks = Object.getPrototypeOf(found));
+    type Undoable = { readonly transaction: { abort(): void } };
+    const prototype = chunks as { put(value: unknown, key: unknown): EventTarget };
+    const { put } = prototype;
+    prototype.put = function (this: Undoable, ...given) {
+      const request = put.apply(this as never, given);
+      request.addEventListener("success", () => this.transaction.abort());
+      return request;
+    } as typeof put;
+    try {
+      await assert.rejects(store.put("a", patterned(9, 2)), says(/open the store again/));
+    } finally {
+      prototype.put = put;
+    }
+    checkBytes(await store.get("a"), patterned(9, 1));
+    store.close();
+  },
+);
+
+testIndexedDb(
+  "openIndexedDbStore says why a transaction ended that is over when it would undo it",
+  async (indexedDB) => {
+    const store = await openIndexedDbStore();
+    await store.put("a", patterned(9, 1));
+    let chunks: object | undefined;
+    await inDatabase(indexedDB, (found) => chunks = Object.getPrototypeOf(found));
+    const prototype = chunks as { get(key: unknown): unknown };
+    const { get } = prototype;
+    prototype.get = function (this: { readonly transaction: { abort(): void } }) {
+      this.transaction.abort();
+      throw new DOMException("The disk broke", "UnknownError");
+    } as typeof get;
+    try {
+      await assert.rejects(store.get("a"), says(/The disk broke/));
+    } finally {
+      prototype.get = get;
+    }
+    store.close();
+  },
+);
+
 testIndexedDb("openIndexedDbStore leaves another's database alone", async (indexedDB) => {
   const request = indexedDB.open("mine", 1);
   request.onupgradeneeded = () => request.result.createObjectStore("notes");
@@ -192,6 +245,12 @@ testIndexedDb("openIndexedDbStore leaves another's database alone", async (index
   const database = await opened(indexedDB.open("mine"));
   assert.deepEqual([...database.objectStoreNames], ["notes"]);
   database.close();
+  // It does not keep it open either.
+  await new Promise<void>((resolve, reject) => {
+    const deletion = indexedDB.deleteDatabase("mine");
+    deletion.onsuccess = () => resolve();
+    deletion.onblocked = () => reject(new Error("it is open"));
+  });
   // Of a version that this library does not know.
   (await opened(indexedDB.open("newer", 7))).close();
   await assert.rejects(openIndexedDbStore("newer"), says(/version.*another name/));

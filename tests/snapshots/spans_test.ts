@@ -12,6 +12,8 @@ import {
   type SpanPolicies,
 } from "../../mod.ts";
 import { seededRandom } from "../../src/base/random.ts";
+import { resolveOptions } from "../../src/plan/options.ts";
+import { spanObstacle } from "../../src/snapshots/span_content.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
 import { uploadBuffer } from "../helpers/cache_oracle.ts";
 import { gridVectors } from "../helpers/grid_numbers.ts";
@@ -60,6 +62,8 @@ async function filled(cache: Cache): Promise<Sequence> {
 
 Deno.test("restoreSequence() brings spans back, into a cache of other capacities that has others", async () => {
   const cache = await gridCache(device, OPTIONS);
+  // So that no span of the sequence lies in the first place.
+  for (const name of ["image", "text"]) give(cache, cache.createSequence(), name, 20);
   const sequence = await filled(cache);
   const bytes = await snapshotSequence(cache, sequence);
   assert.deepEqual((await inspectSnapshot(bytes)).spans, [
@@ -122,7 +126,14 @@ Deno.test("restoreSequence() refuses spans that do not fit, and takes nothing", 
   const cache = await gridCache(device, OPTIONS);
   const bytes = await snapshotSequence(cache, await filled(cache));
   const { image, text } = KINDS;
-  for (const kinds of [{ image: { ...image!, tokens: 149 }, text: text! }, { image: image! }]) {
+  const shorter = { ...text!, tokens: 69 };
+  for (
+    const kinds of [
+      { image: { ...image!, tokens: 149 }, text: text! },
+      { image: image!, text: shorter },
+      { image: image! },
+    ]
+  ) {
     const other = await gridCache(device, { ...OPTIONS, spans: spanKinds(kinds) });
     const before = other.stats();
     await assert.rejects(restoreSequence(other, bytes), CoupletError);
@@ -130,4 +141,22 @@ Deno.test("restoreSequence() refuses spans that do not fit, and takes nothing", 
     other.destroy();
   }
   cache.destroy();
+});
+
+Deno.test("spanObstacle() finds spans of no kind, behind the tokens or out of order", () => {
+  const options = resolveOptions(OPTIONS);
+  const image = (place: number) => ({ name: "image", tokens: 10, place });
+  for (const spans of [[], [image(0), image(0)], [image(3), { ...image(7), name: "text" }]]) {
+    assert.equal(spanObstacle(options, spans, 7), undefined);
+  }
+  const wrong: [number, Parameters<typeof spanObstacle>[1]][] = [
+    [0, [{ ...image(0), name: "sound" }]],
+    [0, [image(8)]],
+    [1, [image(3), image(8)]],
+    [1, [image(3), image(2)]],
+    [2, [image(1), image(4), image(3)]],
+  ];
+  for (const [index, spans] of wrong) {
+    assert.match(spanObstacle(options, spans, 7)!, new RegExp(`its span ${index} is`));
+  }
 });

@@ -25,6 +25,7 @@ import {
 } from "../../src/snapshots/stores/deno_kv.ts";
 import { directoryStore } from "../../src/snapshots/stores/directory.ts";
 import { openOpfsStore, opfsStore } from "../../src/snapshots/stores/opfs.ts";
+import { asStoreError } from "../../src/snapshots/store.ts";
 import { memoryDirectory, memoryLocks } from "../helpers/memory_directory.ts";
 import { patterned, STORE_CRITERIA } from "../helpers/store_conformance.ts";
 
@@ -386,4 +387,15 @@ Deno.test("denoKvStore reports a closed database", async () => {
   await assert.rejects(store.get("a"), isStoreError);
   await assert.rejects(store.put("a", patterned(1, 1)), isStoreError);
   await assert.rejects(store.list(), isStoreError);
+});
+
+Deno.test("asStoreError() gives this library's errors on as they are, and says why others were thrown", () => {
+  const own = new CoupletError("usage", { what: "a", why: "b", remedy: "c" });
+  assert.equal(asStoreError("Cannot read it", own, "Try again"), own);
+  for (const cause of [new Error("no disk"), "no disk"]) {
+    const error = asStoreError("Cannot read it", cause, "Try again");
+    assert.equal(error.code, "store");
+    assert.deepEqual(error.parts, { what: "Cannot read it", why: "no disk", remedy: "Try again" });
+    assert.equal(error.cause, cause);
+  }
 });

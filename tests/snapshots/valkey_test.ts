@@ -281,6 +281,29 @@ testValkey(
   },
 );
 
+Deno.test("valkeyStore lists what all scans find, each entry once, and nothing that is none", async () => {
+  const asked: unknown[] = [];
+  const pages: Record<string, [string, string[]]> = {
+    "0": ["7", ["couplet-snapshots:{b}", "couplet-snapshots:{A}"]],
+    "7": ["3", []],
+    "3": ["0", ["couplet-snapshots:{a}", "couplet-snapshots:{b}", "couplet-snapshots:{}"]],
+  };
+  const store = valkeyStore(([name, cursor]) => {
+    asked.push(name);
+    return Promise.resolve(pages[`${cursor}`]);
+  });
+  assert.deepEqual(await store.list(), ["a", "b"]);
+  assert.deepEqual(asked, ["SCAN", "SCAN", "SCAN"]);
+});
+
+testValkey("valkeyStore keeps entries for as many seconds as it is told", async (connection) => {
+  const { send } = connection;
+  await valkeyStore(send, { ttlSeconds: 1000 }).put("a", patterned(9, 1));
+  const left = Number(await send(["PTTL", "couplet-snapshots:{a}"]));
+  // A test may take a while, but not so long.
+  assert.ok(left > 500_000 && left <= 1_000_000, `${left} ms`);
+});
+
 Deno.test("valkeyStore refuses options that are none", () => {
   const send: SendCommand = () => Promise.resolve(null);
   for (

@@ -47,6 +47,11 @@ Deno.test("protectedTokens refuses what are no embeddings, and no share", () => 
     [{ visual: [] }, "shape", /visual has 0 numbers/],
     [{ text: [1, 2, 3] }, "shape", /text has 3 numbers.*16/],
     [{ visual: new Array(16).fill(Infinity) }, "samples", /token 0/],
+    [
+      { visual: [...new Array(17).fill(0), Infinity, ...new Array(14).fill(0)] },
+      "samples",
+      /token 1/,
+    ],
   ];
   for (const [change, code, message] of refused) {
     assert.throws(() => protectedTokens({ ...OPTIONS, ...change }), {

@@ -877,4 +877,131 @@ export const CACHE: readonly Mutation[] = [
       "if (moved > 0) {",
     ],
   ]),
+  ...inFile("drop", "src/cache/drop_tokens.ts", ["cache/drop_tokens"], [
+    [
+      "granularity-of-windows-left-out",
+      "? NEAR_TOKENS\n    : PAGE_TOKENS;",
+      "? PAGE_TOKENS\n    : PAGE_TOKENS;",
+    ],
+    [
+      "ring-not-wrapped",
+      "if (unwrapped === count) return runs;",
+      "if (unwrapped <= count) return runs;",
+    ],
+    [
+      "first-page-stays",
+      "held.first -= Math.max(0, Math.min(held.first, endPage) - firstPage);",
+      "",
+    ],
+    [
+      "stale-from-next",
+      "held.staleFrom = Math.min(held.staleFrom, firstPage);",
+      "held.staleFrom = Math.min(held.staleFrom, firstPage + 1);",
+    ],
+    ["scratch-of-first-layer", "sizes[i] = Math.max(sizes[i] ?? 0, bytes);", "sizes[i] ??= bytes;"],
+    ["stored-left", "state.stored -= count;", ""],
+    [
+      "unfinished-dropped",
+      'if (unfinished !== undefined) refuseUnfinished(what, unfinished, "every layer");',
+      "",
+    ],
+    [
+      "moved-from-exact-alone",
+      "const first = Math.max(to, state.exactFrom, state.length - ring);",
+      "const first = Math.max(to, state.exactFrom);",
+    ],
+    ["positions-of-their-own", "if (options.positions > 0) {", "if (false) {", {
+      tests: ["cache/drop_tokens /dropGranularity/"],
+    }],
+  ]),
+  ...inFile("counters", "src/cache/number_counters.ts", ["schemes/bad_numbers /readCounters/"], [
+    ["clamped-unreported", "if (clamped + notNumbers > 0) {", "if (notNumbers > 0) {"],
+    [
+      "reset-before-copied",
+      "    encoder.copyBufferToBuffer(this.#buffer, 0, staging, 0, COUNTER_BYTES);\n    // Reset, so that 32 bits suffice between two readings.\n    encoder.clearBuffer(this.#buffer);",
+      "    encoder.clearBuffer(this.#buffer);\n    encoder.copyBufferToBuffer(this.#buffer, 0, staging, 0, COUNTER_BYTES);",
+    ],
+    ["staging-kept", "staging.destroy();", "", { tests: ["cache/number_counters"] }],
+  ]),
+  ...inFile("spans", "src/cache/share_spans.ts", ["cache/spans"], [
+    [
+      "partials-without-own",
+      "const partialStride = Math.max(...partials) + Math.max(...splits);",
+      "const partialStride = Math.max(...partials);",
+    ],
+    [
+      "partials-by-first-row",
+      "const partialStride = Math.max(...partials) + Math.max(...splits);",
+      "const partialStride = partials[0]! + Math.max(...splits);",
+    ],
+    ["exact-from-zero", "exactFrom: tokens, firstPartial });", "exactFrom: 0, firstPartial });"],
+    ["kind-of-first-dispatch", "one.room === room && !taken.has(one)", "!taken.has(one)", {
+      tests: ["cache/spans /two kinds/"],
+    }],
+    [
+      "most-of-first-entry",
+      "most: Math.max(...entries.map(({ count }) => count)),",
+      "most: entries[0]!.count,",
+      { tests: ["cache/spans /two kinds/"] },
+    ],
+  ]),
+  ...inFile("cache", "src/cache/put_in_place.ts", ["cache/drop_tokens /as many tokens as/"], [
+    ["restored-put-in-place-again", "state.restored = undefined;", ""],
+  ]),
+  ...inFile("spans", "src/cache/span_store.ts", ["cache/span_life"], [
+    ["indices-equal", "index <= (indices[i - 1] ?? -1)", "index < (indices[i - 1] ?? 0)"],
+    ["handed-over-twice", "if (state.coded.has(layer)) {", "if (false) {"],
+    [
+      "attends-uncoded",
+      "const missing = spans.find(({ coded }) => !coded.has(layer));",
+      "const missing = spans.find(({ coded }) => coded.size === 0);",
+    ],
+    ["restored-uncoded", "room.layers.forEach((_, layer) => state.coded.add(layer));", "", {
+      tests: ["snapshots/spans"],
+    }],
+    [
+      "first-layer-coded-alone",
+      "const layer = span.room.layers.findIndex((_, layer) => !span.coded.has(layer));",
+      "const layer = span.coded.has(0) ? -1 : 0;",
+    ],
+    ["adopted-left-behind", "for (const state of states) state.room.release(state);", "", {
+      tests: ["snapshots/spans"],
+    }],
+  ]),
+  ...inFile("spans", "src/cache/span_room.ts", ["cache/spans"], [
+    [
+      "tokens-one-more",
+      "if (this.#tokens + tokens > capacity.tokens) {",
+      "if (this.#tokens + tokens > capacity.tokens + 1) {",
+      { tests: ["cache/span_life"] },
+    ],
+    ["slots-never-freed", "this.#freeSlots.push(state.slot);", ""],
+    ["tokens-never-freed", "this.#tokens -= state.span.tokens;", ""],
+  ]),
+  ...inFile("steps", "src/cache/encoder_order.ts", ["cache/encoder_order"], [
+    [
+      "first-encoder-left-alone",
+      "if (known !== undefined) left.add(known.last);",
+      "if (known !== undefined && known.left === undefined) left.add(known.last);",
+    ],
+    [
+      "sequences-first-alone",
+      "for (const sequence of sequences) {",
+      "for (const sequence of sequences.slice(0, 1)) {",
+    ],
+  ]),
+  ...inFile("positions", "src/cache/token_positions.ts", ["cache/mrope"], [
+    ["next-is-largest", "Math.max(next, position + 1)", "Math.max(next, position)"],
+    [
+      "positions-transposed",
+      "given?.[i % positions * tokens + token] ?? next + token",
+      "given?.[i] ?? next + token",
+    ],
+    ["positions-at-end", "one >= 0 && one < sequenceTokens", "one >= 0 && one <= sequenceTokens"],
+    [
+      "positions-of-any-count",
+      "if (given.length === positions * tokens && given.every(isPosition)) return;",
+      "if (given.every(isPosition)) return;",
+    ],
+  ]),
 ];

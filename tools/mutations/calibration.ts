@@ -348,4 +348,266 @@ export const CALIBRATION: readonly Mutation[] = [
     ["whole-square", "(size / 2) * squares[code]!", "size * squares[code]!"],
     ["sums-not-cleared", "    sums.fill(0);\n", ""],
   ]),
+  ...inFile("shared-groups", "src/calibrate/shared_groups.ts", [
+    "calibrate/shared_groups /shareGroups/",
+  ], [
+    ["turned-at-place-in-list", "turn(coded, token, direction)", "turn(coded, 0, direction)", {
+      tests: ["calibrate/shared_groups"],
+    }],
+    [
+      "scale-without-weights",
+      "const weights = samples.weights === undefined && samples.scale === undefined",
+      "const weights = samples.weights === undefined",
+      { tests: ["calibrate/shared_groups"] },
+    ],
+    [
+      "largest-error-chosen",
+      "one.error < best.error ? one : best",
+      "one.error > best.error ? one : best",
+      { tests: ["calibrate/shared_groups"] },
+    ],
+    [
+      "held-out-learned",
+      "enough ? tokens.filter((token) => token % HELD_EVERY !== HELD_EVERY - 1) : tokens,",
+      "tokens,",
+    ],
+    [
+      "compared-on-learned",
+      "compared: spread(held.length > 0 ? held : learned, COMPARED_TOKENS),",
+      "compared: spread(learned, COMPARED_TOKENS),",
+    ],
+    ["first-tokens-alone", "tokens[Math.floor(i * tokens.length / count)]!", "tokens[i]!"],
+    [
+      "weights-unsmoothed",
+      "weightAt(samples, channels, head, token, i) * factor * factor;",
+      "weightAt(samples, channels, head, token, i);",
+    ],
+    [
+      "weights-of-row",
+      "pointWeight(samples, head, token, transform, group, channels);",
+      "pointWeight(samples, head, row, transform, group, channels);",
+    ],
+    [
+      "rotated-by-group",
+      "const first = rotated ? 0 : group * channels;\n  const count = rotated ? samples.headDim : channels;",
+      "const first = group * channels;\n  const count = channels;",
+    ],
+    [
+      "error-unweighted",
+      "error += weightAt(samples, scheme.channels, head, token, i) *\n            (vector",
+      "error += (vector",
+      { tests: ["calibrate/shared_groups /chooseTransforms/"] },
+    ],
+  ]),
+  ...inFile("refine", "src/calibrate/refine.ts", ["calibrate/added_codebooks /updateStages/"], [
+    [
+      "products-of-first-stage",
+      "for (let before = 0; before < rows.length; before++) gain -= rows[before]![code]!;",
+      "for (let before = 0; before < Math.min(1, rows.length); before++) gain -= rows[before]![code]!;",
+      { tests: ["calibrate/stage_search"] },
+    ],
+    [
+      "cross-transposed",
+      "stages.slice(0, stage).map((other) => crossProducts(other, own, channels))",
+      "stages.slice(0, stage).map((other) => crossProducts(own, other, channels))",
+      { tests: ["calibrate/stage_search"] },
+    ],
+    ["points-unweighted", "const weight = weights[point]!;", "const weight = 1;"],
+    [
+      "centroids-without-points-to-zero",
+      "if (total === 0) return;",
+      "if (total === 0) return own.fill(0, code * channels, (code + 1) * channels);",
+    ],
+    [
+      "sweeps-not-repeated",
+      "for (let sweep = 0; sweep < sweeps; sweep++) {",
+      "for (let sweep = 0; sweep < 1; sweep++) {",
+    ],
+    ["points-moved", "const rest = points.slice();", "const rest = points;"],
+    ["rest-not-taken-out-again", "      move(stage, -1);\n    });", "    });"],
+    ["whole-squares", "return square / 2;", "return square;", {
+      tests: ["calibrate/added_codebooks /searchStages/"],
+    }],
+    [
+      "error-of-last-kept",
+      "error += weights[point]! * (square - 2 * beam.gains[0]!);",
+      "error += weights[point]! * (square - 2 * beam.gains[beam.kept - 1]!);",
+      { tests: ["calibrate/added_codebooks /searchStages/"] },
+    ],
+  ]),
+  ...inFile("drift", "src/calibrate/drift.ts", ["calibrate/drift"], [
+    [
+      "smallest-ratio-first",
+      ".sort((a, b) => b.ratio - a.ratio);",
+      ".sort((a, b) => a.ratio - b.ratio);",
+    ],
+    [
+      "error-over-nothing",
+      "return error === 0 ? 0 : error / variance;",
+      "return error / variance;",
+    ],
+    ["few-tokens", "if (tokensOf(one) < FEWEST_TOKENS) {", "if (tokensOf(one) <= FEWEST_TOKENS) {"],
+    [
+      "unchanged-as-nan",
+      "const ratio = error === calibrationError ? 1 : error / calibrationError;",
+      "const ratio = error / calibrationError;",
+    ],
+    [
+      "threshold-below-one",
+      "if (!(threshold >= 1 && threshold < Infinity)) {",
+      "if (!(threshold > 0 && threshold < Infinity)) {",
+    ],
+    [
+      "any-few-tokens",
+      "if (tokensOf(one) < FEWEST_TOKENS) {",
+      "if (tokensOf(one) < FEWEST_TOKENS - 1) {",
+    ],
+    [
+      "tokens-of-first",
+      "tokens: Math.min(...samples.map(tokensOf)),",
+      "tokens: tokensOf(samples[0]!),",
+    ],
+    [
+      "heads-of-other-shape",
+      "if (codebook.keyValueHeads !== keyValueHeads || codebook.headDim !== headDim) {",
+      "if (codebook.headDim !== headDim) {",
+    ],
+    ["unturned", "turn: turnOf(one, codebook.scheme, set),", "turn: undefined,"],
+    ["as-many-more-named", "const rest = drifted.length - NAMED;", "const rest = drifted.length;"],
+    ["weights-checked", "checkSamples(vectors, []);", "checkSamples(one, []);"],
+  ]),
+  ...inFile("rotation", "src/calibrate/value_rotation.ts", ["calibrate/value_rotation"], [
+    [
+      "covariance-of-first-head",
+      "const sums = new Float64Array(headDim * headDim);\n  const centred = new Float64Array(headDim);\n  for (let at = head * headDim;",
+      "const sums = new Float64Array(headDim * headDim);\n  const centred = new Float64Array(headDim);\n  for (let at = 0;",
+    ],
+    ["keys-rotated", 'if (side !== "values") {', "if (false) {"],
+    ["widths-to-eight", "const WIDTHS = [1, 2, 4, 8, 16];", "const WIDTHS = [1, 2, 4, 8];"],
+    [
+      "axes-in-order",
+      "principal.subarray(rank * headDim, (rank + 1) * headDim),",
+      "principal.subarray(row * headDim, (row + 1) * headDim),",
+    ],
+    [
+      "scale-rotated",
+      "if (samples.weights !== undefined || samples.scale !== undefined) {",
+      "if (samples.weights !== undefined) {",
+    ],
+    ["as-many-tokens-as-channels", "if (tokens < headDim) {", "if (tokens <= headDim) {"],
+  ]),
+  ...inFile("rotation", "src/calibrate/principal_axes.ts", ["calibrate/value_rotation"], [
+    ["one-sweep", "const MOST_SWEEPS = 60;", "const MOST_SWEEPS = 1;"],
+    [
+      "weakest-axes-first",
+      "matrix[b * size + b]! - matrix[a * size + a]! || a - b",
+      "matrix[a * size + a]! - matrix[b * size + b]! || a - b",
+    ],
+    ["matrix-changed", "const matrix = symmetric.slice();", "const matrix = symmetric;"],
+    ["slope-unsigned", "(slope < 0 ? -1 : 1) / (Math.abs(slope)", "1 / (Math.abs(slope)"],
+    [
+      "any-sign-of-axes",
+      "sorted[to * size + i] = largest < 0 ? -axis[i]! : axis[i]!;",
+      "sorted[to * size + i] = axis[i]!;",
+    ],
+  ]),
+  ...inFile("query-energy", "src/calibrate/query_energy.ts", ["calibrate/query_energy"], [
+    [
+      "heads-of-first",
+      "const start = (first * queryHeads + head) * headDim;",
+      "const start = first * queryHeads * headDim;",
+    ],
+    ["mixed-of-one-sign", "+ sine * sine * squaresA - mixed;", "+ sine * sine * squaresA + mixed;"],
+    [
+      "least-scale-left-out",
+      "Math.max(LEAST_SCALE, Math.sqrt(one / mean))",
+      "Math.sqrt(one / mean)",
+    ],
+    ["lengths-unsummed", "if (sum !== tokens) {", "if (sum > tokens) {"],
+    [
+      "shared-by-kv-heads",
+      "const shared = queryHeads / keyValueHeads;",
+      "const shared = keyValueHeads;",
+    ],
+    [
+      "unrotated-without-keys",
+      "energy[channel]! += (t + 1) * queries",
+      "energy[channel]! += queries",
+    ],
+    ["interleaved-as-half", 'first: rope.layout === "half" ? pair : 2 * pair,', "first: pair,"],
+    ["silent-heads-as-zero", "mean > 0 ? Math.max", "mean >= 0 ? Math.max"],
+    ["infinite-queries", "if (!(value < Infinity)) {", "if (value === Infinity) {"],
+  ]),
+  ...inFile("sample-files", "src/calibrate/samples_file.ts", ["calibrate/samples_file"], [
+    ["weights-of-other-heads", " || weights.shape[1] !== keyValueHeads ||", " ||"],
+    ["weights-in-part-groups", "headDim % (weights.shape[2] ?? 1) !== 0", "false"],
+    ["positions-beyond-most", "if (bad !== undefined) {", "if (bad !== undefined && bad < 0) {"],
+    ["scales-left-out", "...(scale && { scale: floats(name + SCALE_SUFFIX, tensors) }),", ""],
+    [
+      "layers-as-text",
+      "a.layer - b.layer ||",
+      "(`${a.layer}` < `${b.layer}` ? -1 : Number(a.layer !== b.layer)) ||",
+    ],
+    ["weights-of-other-tokens", "weights.shape[0] !== tokens || ", ""],
+    [
+      "scale-of-any-shape",
+      "if (scale !== undefined && `${scale.shape}` !== `${[keyValueHeads, headDim]}`) {",
+      "if (false) {",
+    ],
+    [
+      "positions-in-rows",
+      'if (tensor.shape.length !== 1) throw badShape(POSITIONS, tensor.shape, "[tokens]");',
+      "",
+    ],
+    [
+      "empty-vectors",
+      "shape.length !== 3 || tokens * keyValueHeads * headDim === 0",
+      "shape.length !== 3",
+    ],
+    ["parts-without-vectors", "if (tensors.has(vectors)) return [];", "return [];"],
+  ]),
+  ...inFile("pace", "src/calibrate/pace.ts", ["calibrate/calibrate"], [
+    ["aborts-unheard", "this.#signal?.throwIfAborted();", ""],
+    ["never-pauses", "if (performance.now() - this.#last > STRETCH) {", "if (false) {", {
+      tests: ["calibrate/pace"],
+    }],
+  ]),
+  ...inFile("search", "src/calibrate/stage_search.ts", ["calibrate/stage_search"], [
+    ["narrow-beam", "const width = own.length === 1 ? 1 : SEARCH_BEAM;", "const width = 1;"],
+    [
+      "points-not-copied",
+      "const points = { ...given, values: given.values.slice() };",
+      "const points = given;",
+      { tests: ["calibrate/stage_search /keeps the points/"] },
+    ],
+    ["weights-left-out", "const weights = own.weights ?? new", "const weights = new", {
+      tests: ["calibrate/stage_search /pointsOfGroup/"],
+    }],
+  ]),
+  ...inFile("turned", "src/calibrate/turned_samples.ts", ["calibrate/anchored_samples"], [
+    [
+      "anchors-of-any-count",
+      "anchors?.length === Math.ceil(pairs / BAND_PAIRS) && anchors.every(isAnchor)",
+      "anchors?.every(isAnchor)",
+    ],
+    [
+      "turned-by-place",
+      "return (vector, token, direction) => turn(vector, positions[token]!, direction);",
+      "return turn;",
+    ],
+    ["anchors-of-any-number", " && anchors.every(isAnchor)) return;", ") return;"],
+    ["token-of-head", "Math.floor(at / (keyValueHeads * headDim))", "Math.floor(at / headDim)"],
+  ]),
+  ...inFile("normalise", "src/calibrate/normalised_samples.ts", ["calibrate/added_codebooks"], [
+    ["means-by-block-size", "sum / members[block]!", "sum / 64"],
+    [
+      "sizes-by-rows",
+      "const sorted = Float64Array.from(sizes).sort();",
+      "const sorted = Float64Array.from(sizes);",
+    ],
+    ["blocks-one-longer", "token - first === block", "token - first > block"],
+  ]),
+  ...inFile("added-learning", "src/calibrate/added_codebooks.ts", ["calibrate/added_codebooks"], [
+    ["heads-share-nothing", "keyValueHeads: shareHeads ? 1 : keyValueHeads,", "keyValueHeads,"],
+  ]),
 ];

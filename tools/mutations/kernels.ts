@@ -761,4 +761,43 @@ export const KERNELS: readonly Mutation[] = [
       ],
     ],
   ),
+  ...inFile("mrope", "templates/attention/mrope/positions.hbs", [
+    "cache/mrope /f16 keys|c8b8 keys/",
+  ], [
+    [
+      "far-without-near-tokens",
+      "let far = ((NEAR + position / NEAR) * ROTARY_CHUNKS + pair) * 2u;",
+      "let far = (NEAR * ROTARY_CHUNKS + pair) * 2u;",
+      { generate: "{score,attend}_*_d64_mrope" },
+    ],
+    [
+      "sections-of-two",
+      "for (var i = 1u; i < 3u; i += 1u) {",
+      "for (var i = 1u; i < 2u; i += 1u) {",
+      { tests: ["cache/mrope /c4b8 keys/"], generate: "{score,attend}_*_d128_mrope" },
+    ],
+  ]),
+  ...inFile("skip", "templates/attention/mix_tile.hbs", ["cache/skip"], [
+    ["at-half-the-distance", "(top < row_max - SKIP_BELOW)", "(top < row_max - 0.5 * SKIP_BELOW)", {
+      generate: "{attend_{c8b8,f16}_*,mix_{c8b8,f16}}_d64*",
+    }],
+    ["where-any-row-is-low", "tile.coded && all(is_low);", "tile.coded && any(is_low);", {
+      generate: "{attend_{c8b8,f16}_*,mix_{c8b8,f16}}_d64*",
+    }],
+    [
+      "exact-tiles-as-well",
+      "skipped = SKIP_BELOW > 0.0 && tile.coded && all(is_low);",
+      "skipped = SKIP_BELOW > 0.0 && all(is_low);",
+      { generate: "{attend_{c8b8,f16}_*,mix_{c8b8,f16}}_d64*" },
+    ],
+    [
+      "counts-swapped",
+      "counts += vec2<f32>(f32(skipped), 1.0);",
+      "counts += vec2<f32>(1.0, f32(skipped));",
+      { generate: "{attend_{c8b8,f16}_*,mix_{c8b8,f16}}_d64*" },
+    ],
+    ["last-peek-alone", "row_max = max(row_max, tile_top(lane));", "row_max = tile_top(lane);", {
+      generate: "{attend_{c8b8,f16}_*,mix_{c8b8,f16}}_d64*",
+    }],
+  ]),
 ];

@@ -462,4 +462,185 @@ export const PLANNING: readonly Mutation[] = [
       "budgetBits * memory.unitsPerBit * (1 - ROUNDING) - base,",
     ],
   ]),
+  ...inFile("knapsack", "src/policy/knapsack.ts", ["policy/choose_policy"], [
+    ["over-budget", "if (cost + least[i + 1]! > budget) break;", "if (cost > budget) break;"],
+    [
+      "without-room-for-rounding",
+      "const enough = known + ROUNDING * scale;",
+      "const enough = known - ROUNDING * scale;",
+    ],
+    [
+      "least-of-these",
+      "if (cost + least[i + 1]! > budget) break;",
+      "if (cost + least[i]! > budget) break;",
+    ],
+    ["room-not-spent", "room -= better.cost - one.cost;", ""],
+    [
+      "cheapest-of-none",
+      "if (least[0]! > budget) return undefined;",
+      "if (least[0]! >= budget) return undefined;",
+      { tests: ["policy/knapsack"] },
+    ],
+  ]),
+  ...inFile("skip", "src/plan/skip.ts", ["cache/skip"], [
+    ["bound-of-nothing", "if (skipBelow === 0) return 0;", ""],
+    [
+      "bound-beyond-one",
+      "return Math.min(1, tokens * Math.exp(-skipBelow));",
+      "return tokens * Math.exp(-skipBelow);",
+    ],
+    ["below-two", "whole(1, 100)", "whole(2, 100)"],
+    [
+      "spans-uncounted",
+      "spans.reduce((sum, span) => sum + span.capacity.tokens, capacity.sequenceTokens)",
+      "capacity.sequenceTokens",
+      { tests: ["plan/skip"] },
+    ],
+    ["below-anything", "whole(1, 100)", "whole(1)", { tests: ["plan/skip"] }],
+  ]),
+  ...inFile("protected", "src/spans/protected_tokens.ts", ["spans/protected_tokens"], [
+    [
+      "least-unasked",
+      "Math.max(GROUP, Math.floor(tokens.length * share / GROUP) * GROUP)",
+      "Math.floor(tokens.length * share / GROUP) * GROUP",
+    ],
+    [
+      "by-rank",
+      "protected: tokens.filter((token) => chosen.has(token)),",
+      "protected: [...chosen],",
+    ],
+    ["share-of-zero", "value > 0 && value <= 1", "value >= 0 && value <= 1"],
+    [
+      "share-rounded-up",
+      "Math.floor(tokens.length * share / GROUP) * GROUP",
+      "Math.ceil(tokens.length * share / GROUP) * GROUP",
+    ],
+    ["least-similar", "similarities[b]! - similarities[a]!", "similarities[a]! - similarities[b]!"],
+    [
+      "text-of-first-token",
+      "mean[i % width]! += text[i]! / textTokens;",
+      "mean[i % width] = text[i]! / textTokens;",
+    ],
+    ["share-beyond-all", "value > 0 && value <= 1", "value > 0"],
+    [
+      "no-tokens",
+      "if (length > 0 && length % width === 0) continue;",
+      "if (length % width === 0) continue;",
+    ],
+    ["infinite-embeddings", "if (!Number.isFinite(dot)) {", "if (Number.isNaN(dot)) {"],
+  ]),
+  ...inFile("tuning", "src/plan/tuning_record.ts", ["plan/tuning_record"], [
+    [
+      "way-unasked",
+      "Object.entries({ ...LACKING, ...kind, way })",
+      "Object.entries({ ...LACKING, ...kind })",
+      { tests: ["tuning/tune"] },
+    ],
+    [
+      "some-measured",
+      "candidates.length > 0 && [...candidates].every(isMeasured)",
+      "candidates.length > 0 && [...candidates].some(isMeasured)",
+      { tests: ["tuning/tune"] },
+    ],
+    ["version-unchecked", "if (version !== VERSION) {", "if (version === undefined) {", {
+      tests: ["tuning/tune"],
+    }],
+    [
+      "window-unsaid",
+      "    slidingWindow,\n    ...(keyOptions",
+      "    slidingWindow: 0,\n    ...(keyOptions",
+      { tests: ["tuning/tune"] },
+    ],
+    ["rotary-dim-unsaid", "      rotaryDim: keyOptions.rope.rotaryDim ?? headDim,\n", ""],
+    [
+      "rotary-dim-of-head",
+      "rotaryDim: keyOptions.rope.rotaryDim ?? headDim,",
+      "rotaryDim: headDim,",
+    ],
+    ["layout-unsaid", "      layout: keyOptions.rope.layout,\n", ""],
+    ["value-dim-unsaid", "...(valueHeadDim !== headDim && { valueHeadDim }),", ""],
+    [
+      "lacking-unasked",
+      "Object.entries({ ...LACKING, ...kind, way })",
+      "Object.entries({ ...kind, way })",
+    ],
+    ["rounding-allowed", "!kernels.some((name) => rounding.has(name))", "kernels.length > 0"],
+    ["no-candidate", "candidates.length > 0 && [", "["],
+    [
+      "shape-unchecked",
+      'if (other !== "") refuse(`it was measured for another shape: ${other}`);',
+      "",
+    ],
+  ]),
+  ...inFile("plan", "src/plan/step_scratch.ts", ["plan/sizes"], [
+    [
+      "tables-of-kind",
+      "prefill.table ? bytes(largestStep(cache)) : 0,",
+      "prefill.table ? bytes(largestStep(own)) : 0,",
+    ],
+    ["scores-of-first-layer", "attentions.some(({ score }) => score)", "attentions[0]!.score", {
+      tests: ["plan/sizes /scores/"],
+    }],
+  ]),
+  ...inFile("sensitivity", "src/policy/estimate_sensitivities.ts", ["codebooks/fit"], [
+    [
+      "scored-values",
+      'side === "keys" && set.keySpace === "as-scored"',
+      'set.keySpace === "as-scored"',
+    ],
+    ["never-scored", "{ scored, ...(turn && { turn }) }", "{ ...(turn && { turn }) }"],
+    [
+      "sharing-unsaid",
+      "...(centroidHeads(codebook) < codebook.keyValueHeads ? { shareHeads: true } : {}),",
+      "",
+    ],
+    ["unturned", "{ scored, ...(turn && { turn }) }", "{ scored }"],
+    [
+      "weights-of-any-length",
+      "if (weights?.length === values.length && weights.length > 0) return weights;",
+      "if (weights !== undefined && weights.length > 0) return weights;",
+    ],
+    ["shapes-unchecked", "for (const codebook of learned) checkShape(codebook, one);", ""],
+  ]),
+  ...inFile("checked", "src/checked/records.ts", ["records/checked"], [
+    [
+      "bits-of-33",
+      "bits: whole(1, 32),\n  }, { words, bits });",
+      "bits: whole(1, 33),\n  }, { words, bits });",
+    ],
+    [
+      "place-beyond-words",
+      "bit: whole(0, words.length * 32 - bits),",
+      "bit: whole(0, words.length * 32),",
+    ],
+    [
+      "no-planes",
+      "sections[1](value) && value.length > 0 && value[0]!.count > 0,",
+      "sections[1](value),",
+    ],
+    [
+      "written-anything",
+      'checkOptions("shape", "Cannot write bits", { value: NUMBER }, { value });',
+      "",
+    ],
+    ["code-bits-of-33", "codeBits: whole(1, 32),", "codeBits: whole(1, 33),"],
+    [
+      "negative-tokens",
+      "    codes: NUMBERS,\n    tokens: whole(0),",
+      "    codes: NUMBERS,\n    tokens: NUMBER,",
+    ],
+  ]),
+  ...inFile(
+    "checked",
+    "src/checked/reference_cache.ts",
+    ["package/public_calls /ReferenceCache/"],
+    [
+      [
+        "dropped-unchecked",
+        "check({ sequence: sequenceKind, from: NUMBER, to: NUMBER }, { sequence, from, to });",
+        "",
+      ],
+      ["entries-unchecked", "check({ entries }, { entries: given });", ""],
+    ],
+  ),
 ];
