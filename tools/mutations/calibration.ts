@@ -642,6 +642,18 @@ export const CALIBRATION: readonly Mutation[] = [
     }],
     ["searches-stay-open", "if (rest !== search) rest.close();", ""],
     ["search-stays-open", "  } finally {\n    search.close();", "  } finally {\n    search;"],
+    [
+      "weights-in-units-of-sizes",
+      "(size / scale[i]!) ** 2;",
+      "(1 / scale[i]!) ** 2;",
+      { tests: ["calibrate/added_codebooks /large vectors/"] },
+    ],
+    [
+      "rests-of-first-stage",
+      "found.map((own) => own.slice(-1))",
+      "found.map((own) => own.slice(0, 1))",
+      { tests: ["calibrate/added_codebooks /four lose/"] },
+    ],
   ]),
   ...inFile("pace", "src/calibrate/pace.ts", ["calibrate/pace"], [
     ["never-pauses", "if (performance.now() - this.#last > STRETCH) {", "if (false) {"],
