@@ -600,6 +600,12 @@ export const CALIBRATION: readonly Mutation[] = [
       "if (positions.length < tokensOf(samples)) {",
       { tests: ["calibrate/anchored_samples /refuses/"] },
     ],
+    [
+      "values-turned",
+      'if (side !== "keys" || !isTurned) return undefined;',
+      "if (!isTurned) return undefined;",
+      { tests: ["calibrate/anchored_samples /samplesAsCoded/"] },
+    ],
   ]),
   ...inFile("normalise", "src/calibrate/normalised_samples.ts", ["calibrate/added_codebooks"], [
     ["means-by-block-size", "sum / members[block]!", "sum / 64"],
