@@ -102,7 +102,7 @@ Deno.test("calibrate learns normalised codes to which a constant of a channel co
 
 Deno.test("calibrate learns stages from what those before them leave: four lose far less than two at the same bits", async () => {
   const [two, four] = await Promise.all([learned("n8b4x2"), learned("n16b4x4")]);
-  ok(loss(four) < 0.5 * loss(two), `${loss(four)} beside ${loss(two)}`);
+  ok(loss(four) < 0.3 * loss(two), `${loss(four)} beside ${loss(two)}`);
 });
 
 Deno.test("calibrate learns added centroids in units of a scale, and keeps them in the vectors' own", async () => {
@@ -120,7 +120,7 @@ Deno.test("calibrate learns added centroids in units of a scale, and keeps them 
 
 Deno.test("calibrate weighs the errors of large vectors, which are normalised, as what they are", async () => {
   const [alike, uneven] = await Promise.all([learned("n8b4x2"), learned("n8b4x2", { size: 10 })]);
-  ok(loss(uneven) < 2 * loss(alike), `${loss(uneven)} beside ${loss(alike)}`);
+  ok(loss(uneven) < 0.85 * loss(alike), `${loss(uneven)} beside ${loss(alike)}`);
 });
 
 Deno.test("stageIterations() are fewer for each of several stages, and never more than given", () => {

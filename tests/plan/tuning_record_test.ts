@@ -142,6 +142,10 @@ const REFUSED: readonly [what: string, record: unknown, why: RegExp][] = [
     ...GOOD,
     shape: { ...GOOD.shape, softcap: true },
   }, /another shape: softcap true and not false/],
+  ["without a part of its shape", {
+    ...GOOD,
+    shape: { keySpace: "pre-rope", softcap: false },
+  }, /another shape: dtype undefined and not "f32"/],
   ["with more in its shape", {
     ...GOOD,
     shape: { ...GOOD.shape, layers: 1 },
@@ -158,3 +162,14 @@ for (const [what, record, why] of REFUSED) {
     });
   });
 }
+
+Deno.test("tunedShape() is that of the options", () => {
+  const shape = (change: Partial<CacheOptions>) =>
+    tunedShape(resolveOptions({ ...BASE, ...change }));
+  assert.deepEqual(shape({}), { keySpace: "pre-rope", dtype: "f32", softcap: false });
+  assert.deepEqual(shape({ softcap: 30, io: { dtype: "f16" }, keys: { space: "as-scored" } }), {
+    keySpace: "as-scored",
+    dtype: "f16",
+    softcap: true,
+  });
+});

@@ -196,6 +196,30 @@ for (const id of ["u8b8", "u4b8"]) {
   });
 }
 
+for (const id of ["u8b8", "u4b8"] as const) {
+  Deno.test(`${id}: what a mean loses in a byte is coded with the rest`, () => {
+    const random = seededRandom("means");
+    const constants = Float64Array.from(
+      { length: 64 },
+      () => (random.next() < 0.5 ? -1 : 1) * (1 + random.next()),
+    );
+    const vectors = Array.from(
+      { length: 64 },
+      () => constants.map((constant) => constant + 0.01 * (random.next() - 0.5)),
+    );
+    const scheme = parseScheme(id);
+    const decoded = roundTrip(scheme, vectors, { ...codebookOf(scheme, 64), scored: true });
+    let [error, energy] = [0, 0];
+    vectors.forEach((vector, token) =>
+      vector.forEach((value, i) => {
+        error += (decoded[token]![i]! - value) ** 2;
+        energy += value ** 2;
+      })
+    );
+    assert.ok(error < 2e-5 * energy, `${error / energy}`);
+  });
+}
+
 for (const scheme of UNIVERSAL) {
   Deno.test(`${scheme.id}: no channel and no token is lost, whatever their size`, () => {
     const channels = Float64Array.from({ length: 64 }, (_, i) => i === 5 ? 60 : 0.5);

@@ -901,11 +901,6 @@ export const CACHE: readonly Mutation[] = [
     ["scratch-of-first-layer", "sizes[i] = Math.max(sizes[i] ?? 0, bytes);", "sizes[i] ??= bytes;"],
     ["stored-left", "state.stored -= count;", ""],
     [
-      "unfinished-dropped",
-      'if (unfinished !== undefined) refuseUnfinished(what, unfinished, "every layer");',
-      "",
-    ],
-    [
       "moved-from-exact-alone",
       "const first = Math.max(to, state.exactFrom, state.length - ring);",
       "const first = Math.max(to, state.exactFrom);",
@@ -929,11 +924,6 @@ export const CACHE: readonly Mutation[] = [
       "const partialStride = Math.max(...partials) + Math.max(...splits);",
       "const partialStride = Math.max(...partials);",
     ],
-    [
-      "partials-by-first-row",
-      "const partialStride = Math.max(...partials) + Math.max(...splits);",
-      "const partialStride = partials[0]! + Math.max(...splits);",
-    ],
     ["exact-from-zero", "exactFrom: tokens, firstPartial });", "exactFrom: 0, firstPartial });"],
     ["kind-of-first-dispatch", "one.room === room && !taken.has(one)", "!taken.has(one)", {
       tests: ["cache/spans /two kinds/"],
@@ -956,27 +946,20 @@ export const CACHE: readonly Mutation[] = [
       "const missing = spans.find(({ coded }) => !coded.has(layer));",
       "const missing = spans.find(({ coded }) => coded.size === 0);",
     ],
-    ["restored-uncoded", "room.layers.forEach((_, layer) => state.coded.add(layer));", "", {
-      tests: ["snapshots/spans"],
-    }],
     [
       "first-layer-coded-alone",
       "const layer = span.room.layers.findIndex((_, layer) => !span.coded.has(layer));",
       "const layer = span.coded.has(0) ? -1 : 0;",
     ],
+    [
+      "dropped-span-handed-over",
+      "if (found === undefined || found.state.users === 0) {",
+      "if (found === undefined) {",
+      { tests: ["cache/span_life /encodeSpan/"] },
+    ],
     ["adopted-left-behind", "for (const state of states) state.room.release(state);", "", {
       tests: ["snapshots/spans"],
     }],
-  ]),
-  ...inFile("spans", "src/cache/span_room.ts", ["cache/spans"], [
-    [
-      "tokens-one-more",
-      "if (this.#tokens + tokens > capacity.tokens) {",
-      "if (this.#tokens + tokens > capacity.tokens + 1) {",
-      { tests: ["cache/span_life"] },
-    ],
-    ["slots-never-freed", "this.#freeSlots.push(state.slot);", ""],
-    ["tokens-never-freed", "this.#tokens -= state.span.tokens;", ""],
   ]),
   ...inFile("steps", "src/cache/encoder_order.ts", ["cache/encoder_order"], [
     [
@@ -997,7 +980,6 @@ export const CACHE: readonly Mutation[] = [
       "given?.[i % positions * tokens + token] ?? next + token",
       "given?.[i] ?? next + token",
     ],
-    ["positions-at-end", "one >= 0 && one < sequenceTokens", "one >= 0 && one <= sequenceTokens"],
     [
       "positions-of-any-count",
       "if (given.length === positions * tokens && given.every(isPosition)) return;",

@@ -566,12 +566,6 @@ export const CALIBRATION: readonly Mutation[] = [
     ],
     ["parts-without-vectors", "if (tensors.has(vectors)) return [];", "return [];"],
   ]),
-  ...inFile("pace", "src/calibrate/pace.ts", ["calibrate/calibrate"], [
-    ["aborts-unheard", "this.#signal?.throwIfAborted();", ""],
-    ["never-pauses", "if (performance.now() - this.#last > STRETCH) {", "if (false) {", {
-      tests: ["calibrate/pace"],
-    }],
-  ]),
   ...inFile("search", "src/calibrate/stage_search.ts", ["calibrate/stage_search"], [
     ["narrow-beam", "const width = own.length === 1 ? 1 : SEARCH_BEAM;", "const width = 1;"],
     [
@@ -597,6 +591,24 @@ export const CALIBRATION: readonly Mutation[] = [
     ],
     ["anchors-of-any-number", " && anchors.every(isAnchor)) return;", ") return;"],
     ["token-of-head", "Math.floor(at / (keyValueHeads * headDim))", "Math.floor(at / headDim)"],
+    [
+      "weights-unturned",
+      "...(weights?.length === values.length\n",
+      "...(weights?.length === -1\n",
+      { tests: ["calibrate/anchored_samples /samplesAsCoded/"] },
+    ],
+    [
+      "positions-fewer",
+      "if (positions.length !== tokensOf(samples)) {",
+      "if (positions.length < tokensOf(samples)) {",
+      { tests: ["calibrate/anchored_samples /refuses/"] },
+    ],
+    [
+      "values-turned",
+      'if (side !== "keys" || !isTurned) return undefined;',
+      "if (!isTurned) return undefined;",
+      { tests: ["calibrate/anchored_samples /samplesAsCoded/"] },
+    ],
   ]),
   ...inFile("normalise", "src/calibrate/normalised_samples.ts", ["calibrate/added_codebooks"], [
     ["means-by-block-size", "sum / members[block]!", "sum / 64"],
@@ -606,8 +618,53 @@ export const CALIBRATION: readonly Mutation[] = [
       "const sorted = Float64Array.from(sizes);",
     ],
     ["blocks-one-longer", "token - first === block", "token - first > block"],
+    ["steps-of-subnormals", "steps < LEAST_NORMAL_FLOAT16 ? 0 : steps", "steps", {
+      tests: ["calibrate/added_codebooks /learnMeans/"],
+    }],
+    [
+      "widest-range-alone",
+      "if (error < least) [best, least] = [{ offset, step }, error];",
+      "if (least === Infinity) [best, least] = [{ offset, step }, error];",
+      { tests: ["calibrate/added_codebooks /learnMeans/"] },
+    ],
+    [
+      "sizes-of-zero",
+      "roundToFloat16(Math.max(LEAST_NORMAL_FLOAT16, size))",
+      "roundToFloat16(size)",
+      { tests: ["calibrate/added_codebooks /learnSizes/"] },
+    ],
   ]),
-  ...inFile("added-learning", "src/calibrate/added_codebooks.ts", ["calibrate/added_codebooks"], [
-    ["heads-share-nothing", "keyValueHeads: shareHeads ? 1 : keyValueHeads,", "keyValueHeads,"],
+  ...inFile("added-learning", "src/calibrate/added_codebooks.ts", [
+    "calibrate/added_codebooks /learnAdded/",
+  ], [
+    ["heads-share-nothing", "keyValueHeads: shareHeads ? 1 : keyValueHeads,", "keyValueHeads,", {
+      tests: ["calibrate/added_codebooks"],
+    }],
+    [
+      "grid-of-scaled",
+      "? Math.max(LEAST_NORMAL_FLOAT16, number / factor)\n        : number / factor,",
+      "? Math.max(LEAST_NORMAL_FLOAT16, number)\n        : number,",
+      { tests: ["calibrate/added_codebooks /scale/"] },
+    ],
+    ["iterations-of-one", "? Math.min(iterations, STAGE_ITERATIONS)", "? STAGE_ITERATIONS", {
+      tests: ["calibrate/added_codebooks /stageIterations/"],
+    }],
+    ["searches-stay-open", "if (rest !== search) rest.close();", ""],
+    ["search-stays-open", "  } finally {\n    search.close();", "  } finally {\n    search;"],
+    [
+      "weights-in-units-of-sizes",
+      "(size / scale[i]!) ** 2;",
+      "(1 / scale[i]!) ** 2;",
+      { tests: ["calibrate/added_codebooks /large vectors/"] },
+    ],
+    [
+      "rests-of-first-stage",
+      "found.map((own) => own.slice(-1))",
+      "found.map((own) => own.slice(0, 1))",
+      { tests: ["calibrate/added_codebooks /four lose/"] },
+    ],
+  ]),
+  ...inFile("pace", "src/calibrate/pace.ts", ["calibrate/pace"], [
+    ["never-pauses", "if (performance.now() - this.#last > STRETCH) {", "if (false) {"],
   ]),
 ];

@@ -100,9 +100,6 @@ export const CODEBOOKS: readonly Mutation[] = [
       "if (model.digest !== set.model.digest) {",
       "if (model.name !== set.model.name) {",
     ],
-    ["other-anchors-taken", "own ? `${space} (${own} tokens)` : space", "space", {
-      tests: ["reference/anchored"],
-    }],
     [
       "transform-unchecked",
       "(groupsShare && found.transform?.length !== 2 * keyValueHeads * headDim) ||",

@@ -799,5 +799,63 @@ export const KERNELS: readonly Mutation[] = [
     ["last-peek-alone", "row_max = max(row_max, tile_top(lane));", "row_max = tile_top(lane);", {
       generate: "{attend_{c8b8,f16}_*,mix_{c8b8,f16}}_d64*",
     }],
+    ["counts-in-every-row", "select(vec2<f32>(), counts, lane == 0u)", "counts", {
+      generate: "{attend_{c8b8,f16}_*,mix_{c8b8,f16}}_d64*",
+    }],
+  ]),
+  ...inFile("staged", "templates/attention/staged/staging.hbs", [
+    "kernels/kernels_d64 /mix_.*_staged/",
+  ], [
+    [
+      "behind-no-grids",
+      "first_staged = (codebook + HEAD_DIM) / {{unitWords}}u",
+      "first_staged = codebook / {{unitWords}}u",
+      { generate: "mix_*_d64_staged" },
+    ],
+    ["of-first-part", " + first_chunk / (CHUNKS / PARTS) * STAGED;", ";", {
+      generate: "mix_*_d64_staged",
+    }],
+    [
+      "of-part-head",
+      "layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;",
+      "layer.value_codebook + block.head * VALUE_CODEBOOK_WORDS;",
+      { tests: ["cache/cache /workgroup memory and layers/"], generate: "mix_*_d64_staged" },
+    ],
+  ]),
+  ...inFile("mrope", "templates/attention/mrope/mrope_dot.hbs", ["cache/mrope /c4b8 keys/"], [
+    [
+      "sections-of-first-pairs",
+      "let second_sections = sections_of(pair + 1u);",
+      "let second_sections = sections_of(pair);",
+      { generate: "{score,attend}_*_d128_mrope" },
+    ],
+  ]),
+  ...inFile("anchored", "templates/attention/anchored/explicit_bands.hbs", ["cache/anchored"], [
+    ["keys-not-turned", "angle_at({{index}}u, pair),", "angle_at(0u, pair),", {
+      generate: "{score,attend}_*_anchored",
+    }],
+  ]),
+  ...inFile("anchored", "templates/attention/anchored/turned_wide.hbs", [
+    "cache/anchored /c8b8 keys, c8b8 values at d64, half/",
+  ], [
+    [
+      "scale-of-first-chunk",
+      "vectors[token * CHANNELS + 4u * quad + 1u] = turned.y * scale[4u * quad + 1u];",
+      "vectors[token * CHANNELS + 4u * quad + 1u] = turned.y * scale[1u];",
+      { generate: "encode_c8b8_*_anchored" },
+    ],
+  ]),
+  ...inFile("anchored", "templates/attention/anchored/turned_narrow.hbs", [
+    "cache/anchored /c2b8 keys, c2b8/",
+  ], [
+    [
+      "scale-left-out",
+      "turned[(group * CHANNELS + i) % 4u] * scale[i];",
+      "turned[(group * CHANNELS + i) % 4u];",
+      { generate: "encode_c2b*_anchored" },
+    ],
+    ["channels-of-first-group", "turned[(group * CHANNELS + i) % 4u]", "turned[i]", {
+      generate: "encode_c2b*_anchored",
+    }],
   ]),
 ];

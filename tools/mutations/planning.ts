@@ -326,11 +326,13 @@ export const PLANNING: readonly Mutation[] = [
       "missing-properties-alike",
       "return [...new Set([...Object.keys(a), ...Object.keys(b)])]",
       "return [...new Set(Object.keys(a))]",
+      { tests: ["plan/tuning_record"] },
     ],
     [
       "softcap-unseen",
       "softcap: softcap > 0 };",
       "softcap: false };",
+      { tests: ["plan/tuning_record"] },
     ],
   ]),
   ...inFile("tune", "src/tuning/tune.ts", ["tuning/tune"], [

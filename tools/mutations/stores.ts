@@ -123,6 +123,7 @@ export const STORES: readonly Mutation[] = [
       "await resultOf(chunks.count(chunksOf(key))) > 0;",
       "await resultOf(chunks.count(chunksOf(key))) >= 0;",
     ],
+    ["unhandled-completion", "completed.catch(() => {});", ""],
     [
       "request-errors-unheard",
       'request.addEventListener("error", () => reject(request.error));',
@@ -145,6 +146,11 @@ export const STORES: readonly Mutation[] = [
       "  transaction.abort();",
     ],
     ["keys-unfiltered", ".map(([key]) => key).filter(isStoreKey)", ".map(([key]) => key)"],
+    [
+      "other-database-kept-open",
+      "    database.close();\n    throw new CoupletError",
+      "    throw new CoupletError",
+    ],
   ]),
   ...inFile("valkey-store", "src/snapshots/stores/valkey.ts", ["snapshots/valkey"], [
     [
@@ -230,6 +236,12 @@ export const STORES: readonly Mutation[] = [
   ], [
     ["keys-of-129", "{0,127}$/", "{0,128}$/"],
     ["empty-entries", "if (bytes.length > 0) return;", "if (bytes.length >= 0) return;"],
+    [
+      "own-errors-wrapped",
+      "return cause instanceof CoupletError ? cause : storeError(what, cause, remedy);",
+      "return storeError(what, cause, remedy);",
+      { tests: ["snapshots/stores /asStoreError/"] },
+    ],
   ]),
   ...inFile("snapshot-file", "src/snapshots/encrypted_file.ts", ["snapshots/encrypted"], [
     ["encrypted-read", "if (!isEncrypted(bytes)) return;", "return;"],
