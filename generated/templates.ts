@@ -2,11 +2,130 @@
 
 /** The texts of templates/ by path, for generation outside of the repository. */
 export const templates: ReadonlyMap<string, string> = new Map([
-  ["attention/add_sums.hbs", `    totals += sums;
-`],
-  ["attention/add_sums_wide.hbs", `    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      totals[i] += sums[i];
+  ["attention/anchored/anchor_digits.hbs", `// Bands that have anchors are scored in integers: queries times the steps of levels, turned for each anchor. Levels count from
+// 128. Where anchors are whole pages, all lanes share their queries; else each lane turns its own.
+{{> query_bytes}}
+
+var<private> query_unit: vec4<f32>; // what 1 stands for
+// Until weights are there, their memory holds queries: packed a byte of four channels of each row, for each anchor of a band
+// in the tile, and weights the scores of the levels' middles, by four pairs.
+
+// Bands before those whose anchors are whole pages.
+fn turned_bands() -> u32 {
+  var band = 0u;
+  while (band < ROTARY_CHUNKS / 2u && anchor_tokens(band) < PAGE_TOKENS) {
+    band += 1u;
+  }
+  return band;
+}
+
+// Anchors of a band in the tile before a token of it, which is counted from behind the sinks.
+fn anchors_before(tile: Tile, band: u32, token: u32) -> u32 {
+  let shift = anchor_shift(band);
+  return (token >> shift) - ((tile.first - layer.sinks) >> shift);
+}
+
+fn anchors_in(tile: Tile, band: u32) -> u32 {
+  return anchors_before(tile, band, tile.first - layer.sinks + TILE - 1u) + 1u;
+}
+
+// The chunks that four pairs lie in.
+fn first_chunk(pair: u32) -> u32 {
+  return select(pair, 2u * pair, INTERLEAVED);
+}
+fn second_chunk(pair: u32) -> u32 {
+  return select(pair + ROTARY_CHUNKS, 2u * pair + 1u, INTERLEAVED);
+}
+
+// Four pairs of two chunks, even channels and odd ones.
+fn paired(first: vec4<f32>, second: vec4<f32>) -> mat2x4<f32> {
+  if (INTERLEAVED) {
+    return mat2x4<f32>(vec4<f32>(first.xz, second.xz), vec4<f32>(first.yw, second.yw));
+  }
+  return mat2x4<f32>(first, second);
+}
+
+// The two chunks of four pairs.
+fn unpaired(even: vec4<f32>, odd: vec4<f32>) -> mat2x4<f32> {
+  if (INTERLEAVED) {
+    return mat2x4<f32>(vec4<f32>(even.x, odd.x, even.y, odd.y), vec4<f32>(even.z, odd.z, even.w, odd.w));
+  }
+  return mat2x4<f32>(even, odd);
+}
+
+// The cosines and sines of four pairs at the middle of an anchor in the tile, which may lie before it.
+fn anchor_angle(tile: Tile, anchor: u32, pair: u32) -> mat2x4<f32> {
+  let shift = anchor_shift(pair / 2u);
+  let tile_first = tile.first - layer.sinks;
+  let middle = (((tile_first >> shift) + anchor) << shift) + (anchor_tokens(pair / 2u) >> 1u);
+  let ahead = middle >= tile_first;
+  let distance = select(tile_first - middle, middle - tile_first, ahead);
+  let near = ((distance % NEAR) * ROTARY_CHUNKS + pair) * 2u;
+  let far = ((NEAR + distance / NEAR) * ROTARY_CHUNKS + pair) * 2u;
+  return mat2x4<f32>(
+    rope[near] * rope[far] - rope[near + 1u] * rope[far + 1u],
+    select(-1.0, 1.0, ahead) * (rope[near + 1u] * rope[far] + rope[near] * rope[far + 1u]),
+  );
+}
+
+// Four channels of all rows in integers, and the score of the levels' middles.
+struct Digits {
+  bytes: array<vec4<u32>, QUERY_DIGITS>, // by row
+  base: vec4<f32>,
+}
+
+// One of the two chunks of four pairs, turned back by an angle.
+fn turned_digits(angle: mat2x4<f32>, grid: Grid, pair: u32, half: u32) -> Digits {
+  let upper = half == 1u;
+  let middle = middles_of(grid);
+  var cosine = angle[0];
+  var sine = select(1.0, -1.0, upper) * angle[1];
+  if (INTERLEAVED) {
+    cosine = select(angle[0].xxyy, angle[0].zzww, upper);
+    sine = select(angle[1].xxyy, angle[1].zzww, upper) * vec4<f32>(1.0, -1.0, 1.0, -1.0);
+  }
+  var digits: Digits;
+  for (var row = 0u; row < ROWS; row += 1u) {
+    var own = query_tile[row * CHUNKS + 2u * pair + half];
+    var other = query_tile[row * CHUNKS + 2u * pair + 1u - half];
+    if (INTERLEAVED) {
+      let chunks = unpaired(query_tile[row * CHUNKS + 2u * pair], query_tile[row * CHUNKS + 2u * pair + 1u]);
+      own = select(chunks[0], chunks[1], upper);
+      other = own.yxwz;
     }
+    let turned = own * cosine + other * sine;
+    digits.base[row] = dot(turned, middle);
+    let bytes = query_bytes(turned * (grid.step / query_unit[row]));
+{{#each queryDigits}}
+    digits.bytes[{{digit}}][row] = bytes[{{digit}}];
+{{/each}}
+  }
+  return digits;
+}
+
+// What pairs of channels score that all keys share, turned by an angle: less than turning all rows back.
+fn turned_score(angle: mat2x4<f32>, shared_pairs: mat2x4<f32>, pair: u32) -> vec4<f32> {
+  let even = shared_pairs[0] * angle[0] - shared_pairs[1] * angle[1];
+  let odd = shared_pairs[1] * angle[0] + shared_pairs[0] * angle[1];
+  return add_products(add_products(vec4<f32>(), even, query_rows(2u * pair)), odd, query_rows(2u * pair + 1u));
+}
+
+fn middles_of(grid: Grid) -> vec4<f32> {
+  return grid.low + 128.0 * grid.step;
+}
+
+// Turns a chunk of four pairs of all rows to an anchor, for all lanes.
+fn digit_anchor(tile: Tile, codebook: u32, anchor: u32, pair: u32, half: u32) {
+  let angle = anchor_angle(tile, anchor, pair);
+  let chunks = vec2<u32>(first_chunk(pair), second_chunk(pair));
+  let own = select(chunks.x, chunks.y, half == 1u);
+  packed[anchor * CHUNKS + own] = turned_digits(angle, key_grid(codebook, own), pair, half).bytes;
+  let middles = paired(middles_of(key_grid(codebook, chunks.x)), middles_of(key_grid(codebook, chunks.y)));
+  let base = turned_score(angle, middles, pair);
+  if (half == 0u) {
+    weights[anchor * ROTARY_CHUNKS + pair] = base;
+  }
+}
 `],
   ["attention/anchored/anchor_overrides.hbs", `override ANCHORS_LOW: u32 = 0u; // the logarithm of an anchor's tokens, four bits for each of the first eight bands of pairs
 override ANCHORS_HIGH: u32 = 0u; // the same of the others
@@ -25,7 +144,15 @@ fn anchor_tokens(band: u32) -> u32 {
   return 1u << anchor_shift(band);
 }
 `],
-  ["attention/anchored/anchored_angles.hbs", `// The angle of eight pairs at a distance from the tile's first token.
+  ["attention/anchored/anchored_angles.hbs", `// Turns pairs as the token that is so far behind the lane's first is turned.
+fn turned_behind(pairs: Pairs, distance: u32, pair: u32) -> Pairs {
+  if (distance == 0u) {
+    return pairs;
+  }
+  return turn(pairs, angle_at(distance, pair));
+}
+
+// The angle of eight pairs at a distance from the tile's first token.
 fn angle_far(distance: u32, pair: u32) -> Pairs {
   return turn(angle_at(distance % NEAR, pair), angle_at(NEAR + distance / NEAR, pair));
 }
@@ -100,6 +227,12 @@ fn anchored_chunk(value: vec4<f32>, partner: vec4<f32>, coded: u32, chunk: u32, 
 {{> header_angle}}
 {{> anchor_overrides}}
 `],
+  ["attention/anchored/consecutive_keys.hbs", `// The lane's coded token i behind its first, in the same page. What lies past the tile's end is read as well, and hidden.
+fn key_behind(i: u32) -> KeyAt {
+  let token = key_at[0].token % KEY_RECORD_TOKENS + i;
+  return KeyAt(key_at[0].word + token / KEY_RUN_TOKENS * KEY_RECORD_WORDS, token % KEY_RUN_TOKENS);
+}
+`],
   ["attention/anchored/decoded_anchored.hbs", `  let other = partner_chunk(chunk);
   let partner = coded_load4(coded_grid(codebook, other), codebook, record, token % CODED_RECORD_TOKENS, other);
   write_vector(entry.first + item.y, model_head, chunk, anchored_chunk(vector, partner, token, chunk, -1.0));
@@ -109,18 +242,73 @@ fn anchored_chunk(value: vec4<f32>, partner: vec4<f32>, coded: u32, chunk: u32, 
   let first_band = turned_bands();
   var total = 0u;
   for (var band = first_band; band < select(0u, ROTARY_CHUNKS / 2u, tile.coded); band += 1u) {
-    total += 2u * anchors_in(tile, band);
+    total += 4u * anchors_in(tile, band);
   }
   for (var item = lane; item < total; item += WORKGROUP) {
     // The item's band is the one whose anchors it is among.
     var band = first_band;
     var left = item;
-    for (var next = 2u * anchors_in(tile, band); left >= next; next = 2u * anchors_in(tile, band)) {
+    for (var next = 4u * anchors_in(tile, band); left >= next; next = 4u * anchors_in(tile, band)) {
       left -= next;
       band += 1u;
     }
-    digit_anchor(tile, codebook, left / 2u, 2u * band + left % 2u);
+    digit_anchor(tile, codebook, left / 4u, 2u * band + left / 2u % 2u, left % 2u);
   }
+`],
+  ["attention/anchored/digit_bands.hbs", `{{#each digitSums}}
+{{#each terms}}
+  var {{name}} = vec4<i32>();
+{{/each}}
+{{/each}}
+  let first_token = tile.first - min(layer.sinks, tile.first) + first_place;
+  var base = vec4<f32>();
+  for (var pair = first_anchored; pair < coded_pairs; pair += 2u) {
+    let first = select(pair, 2u * pair, INTERLEAVED);
+    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
+    let anchor = anchors_before(tile, pair / 2u, first_token);
+{{#each digitChunks}}
+{{#each queries}}
+    var {{name}}: vec4<u32>;
+{{/each}}
+{{/each}}
+    if (pair < turned_pairs) {
+      let own = lane_digits(tile, codebook, anchor, pair);
+      base += own[0].base + own[1].base + own[2].base + own[3].base;
+{{#each digitChunks}}
+{{#each queries}}
+      {{name}} = own[{{../chunk}}].bytes[{{digit}}];
+{{/each}}
+{{/each}}
+{{> (lookup . "laneMeansPartial")}}
+    } else {
+      base += weights[anchor * ROTARY_CHUNKS + pair] + weights[anchor * ROTARY_CHUNKS + pair + 1u];
+{{#each digitChunks}}
+{{#each queries}}
+      {{name}} = packed[anchor * CHUNKS + {{../half}} + {{../part}}u][{{digit}}];
+{{/each}}
+{{/each}}
+    }
+    let first_row = key_row(centroids, first);
+    let second_row = key_row(centroids, second);
+{{#each digitSums}}
+    if ({{page}}u < SPAN) {
+      let first_words = key_words(first_row, {{codes}}, {{place}}.token, first);
+      let second_words = key_words(second_row, {{codes}}, {{place}}.token, second);
+{{#each products}}
+      let levels_{{chunk}} = {{half}}_words[{{part}}] ^ 0x80808080u;
+{{#each sums}}
+      {{name}} += digit_products(levels_{{../chunk}}, {{query}});
+{{/each}}
+{{/each}}
+    }
+{{/each}}
+  }
+{{#each digitSums}}
+  if ({{page}}u < SPAN) {
+    let sum = vec4<f32>({{#each terms}}({{name}} << vec4<u32>({{shift}}u)){{joint}}{{/each}});
+    scores[{{page}}] = base + query_unit * sum;
+  }
+{{/each}}
 `],
   ["attention/anchored/explicit_bands.hbs", `  for (var pair = 0u; pair < explicit_pairs; pair += 2u) {
     let first = select(pair, 2u * pair, INTERLEAVED);
@@ -133,12 +321,13 @@ fn anchored_chunk(value: vec4<f32>, partner: vec4<f32>, coded: u32, chunk: u32, 
     let queries_1 = turned_rows(pair + 1u, angle.even[1], angle.odd[1]);
 {{#each coded.pages}}
     if ({{index}}u < SPAN) {
-      let key = turn(
+      let key = turned_behind(
         pairs_of(
           coded_key8(first_grids, block, {{place}}, first),
           coded_key8(second_grids, block, {{place}}, second),
         ),
-        angle_at({{index}}u, pair),
+        {{index}}u,
+        pair,
       );
       let first_pairs = add_products(add_products(scores[{{index}}], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
       scores[{{index}}] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
@@ -163,147 +352,27 @@ fn anchored_chunk(value: vec4<f32>, partner: vec4<f32>, coded: u32, chunk: u32, 
 {{> header_angle}}
 {{> anchor_overrides}}
 `],
+  ["attention/anchored/lane_digits.hbs", `// Eight pairs of all rows, turned to an anchor, in the order of their chunks.
+fn lane_digits(tile: Tile, codebook: u32, anchor: u32, pair: u32) -> array<Digits, 4> {
+  let near = anchor_angle(tile, anchor, pair);
+  let next = anchor_angle(tile, anchor, pair + 1u);
+  let lower_0 = turned_digits(near, key_grid(codebook, first_chunk(pair)), pair, 0u);
+  let upper_0 = turned_digits(near, key_grid(codebook, second_chunk(pair)), pair, 1u);
+  let lower_1 = turned_digits(next, key_grid(codebook, first_chunk(pair + 1u)), pair + 1u, 0u);
+  let upper_1 = turned_digits(next, key_grid(codebook, second_chunk(pair + 1u)), pair + 1u, 1u);
+  if (INTERLEAVED) {
+    return array<Digits, 4>(lower_0, upper_0, lower_1, upper_1);
+  }
+  return array<Digits, 4>(lower_0, lower_1, upper_0, upper_1);
+}
+`],
+  ["attention/anchored/lane_means_none.hbs", `{{!-- Tokens have no means. --}}
+`],
   ["attention/anchored/load_anchored.hbs", `{{> (lookup . "plainLoadPartial")}}
 
 {{> anchored_chunk}}
 `],
   ["attention/anchored/loaded_turned.hbs", `        load_turned(token, exact_word(entry.slot, SIDE, position, head), position - layer.sinks, share);
-`],
-  ["attention/anchored/page_digits.hbs", `// Bands whose anchors are whole pages are scored in integers: queries times the steps of levels, turned for each anchor.
-// Levels count from 128.
-const QUERY_DIGITS: u32 = {{pageDigits.length}}u; // bytes of a number, the highest first
-const QUERY_WHOLE: f32 = {{queryWhole}}; // the largest
-var<private> query_unit: vec4<f32>; // what 1 stands for
-// Until weights are there, their memory holds queries: packed a byte of four channels of each row, for each anchor of a band
-// in the tile, and weights the scores of the levels' middles, by four pairs.
-
-// Bands before those whose anchors are whole pages.
-fn turned_bands() -> u32 {
-  var band = 0u;
-  while (band < ROTARY_CHUNKS / 2u && anchor_tokens(band) < PAGE_TOKENS) {
-    band += 1u;
-  }
-  return band;
-}
-
-// Anchors of a band in the tile before a token of it, which is counted from behind the sinks.
-fn anchors_before(tile: Tile, band: u32, token: u32) -> u32 {
-  let shift = anchor_shift(band);
-  return (token >> shift) - ((tile.first - layer.sinks) >> shift);
-}
-
-fn anchors_in(tile: Tile, band: u32) -> u32 {
-  return anchors_before(tile, band, tile.first - layer.sinks + TILE - 1u) + 1u;
-}
-
-// The chunks that four pairs lie in.
-fn first_chunk(pair: u32) -> u32 {
-  return select(pair, 2u * pair, INTERLEAVED);
-}
-fn second_chunk(pair: u32) -> u32 {
-  return select(pair + ROTARY_CHUNKS, 2u * pair + 1u, INTERLEAVED);
-}
-
-// Four pairs of two chunks, even channels and odd ones.
-fn paired(first: vec4<f32>, second: vec4<f32>) -> mat2x4<f32> {
-  if (INTERLEAVED) {
-    return mat2x4<f32>(vec4<f32>(first.xz, second.xz), vec4<f32>(first.yw, second.yw));
-  }
-  return mat2x4<f32>(first, second);
-}
-
-// The two chunks of four pairs.
-fn unpaired(even: vec4<f32>, odd: vec4<f32>) -> mat2x4<f32> {
-  if (INTERLEAVED) {
-    return mat2x4<f32>(vec4<f32>(even.x, odd.x, even.y, odd.y), vec4<f32>(even.z, odd.z, even.w, odd.w));
-  }
-  return mat2x4<f32>(even, odd);
-}
-
-// The cosines and sines of four pairs at the middle of an anchor in the tile, which may lie before it.
-fn anchor_angle(tile: Tile, anchor: u32, pair: u32) -> mat2x4<f32> {
-  let shift = anchor_shift(pair / 2u);
-  let tile_first = tile.first - layer.sinks;
-  let middle = (((tile_first >> shift) + anchor) << shift) + (anchor_tokens(pair / 2u) >> 1u);
-  let ahead = middle >= tile_first;
-  let distance = select(tile_first - middle, middle - tile_first, ahead);
-  let near = ((distance % NEAR) * ROTARY_CHUNKS + pair) * 2u;
-  let far = ((NEAR + distance / NEAR) * ROTARY_CHUNKS + pair) * 2u;
-  return mat2x4<f32>(
-    rope[near] * rope[far] - rope[near + 1u] * rope[far + 1u],
-    select(-1.0, 1.0, ahead) * (rope[near + 1u] * rope[far] + rope[near] * rope[far + 1u]),
-  );
-}
-
-// Turns four pairs of all rows to an anchor, and makes integers of them.
-fn digit_anchor(tile: Tile, codebook: u32, anchor: u32, pair: u32) {
-  let angle = anchor_angle(tile, anchor, pair);
-  let first = first_chunk(pair);
-  let second = second_chunk(pair);
-  let first_grid = key_grid(codebook, first);
-  let second_grid = key_grid(codebook, second);
-  var first_packs = array<vec4<u32>, QUERY_DIGITS>();
-  var second_packs = array<vec4<u32>, QUERY_DIGITS>();
-  var base: vec4<f32>;
-  for (var row = 0u; row < ROWS; row += 1u) {
-    let even = query_tile[row * CHUNKS + 2u * pair];
-    let odd = query_tile[row * CHUNKS + 2u * pair + 1u];
-    let turned = unpaired(even * angle[0] + odd * angle[1], odd * angle[0] - even * angle[1]);
-    base[row] = dot(turned[0], first_grid.low + 128.0 * first_grid.step) +
-      dot(turned[1], second_grid.low + 128.0 * second_grid.step);
-    let unit = 1.0 / query_unit[row];
-    let wholes = array<vec4<i32>, 2>(
-      vec4<i32>(round(turned[0] * first_grid.step * unit)),
-      vec4<i32>(round(turned[1] * second_grid.step * unit)),
-    );
-{{#each pageDigits}}
-    first_packs[{{digit}}][row] = pack4xI8({{first}});
-    second_packs[{{digit}}][row] = pack4xI8({{second}});
-{{/each}}
-  }
-  for (var digit = 0u; digit < QUERY_DIGITS; digit += 1u) {
-    packed[(anchor * CHUNKS + first) * QUERY_DIGITS + digit] = first_packs[digit];
-    packed[(anchor * CHUNKS + second) * QUERY_DIGITS + digit] = second_packs[digit];
-  }
-  weights[anchor * ROTARY_CHUNKS + pair] = base;
-}
-`],
-  ["attention/anchored/paged_bands.hbs", `{{#each digitSums}}
-{{#each terms}}
-  var {{name}} = vec4<i32>();
-{{/each}}
-{{/each}}
-  let first_token = tile.first - min(layer.sinks, tile.first) + first_place;
-  var page_base = vec4<f32>();
-  for (var pair = turned_pairs; pair < coded_pairs; pair += 2u) {
-    let first = select(pair, 2u * pair, INTERLEAVED);
-    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
-    let anchor = anchors_before(tile, pair / 2u, first_token);
-    page_base += weights[anchor * ROTARY_CHUNKS + pair] + weights[anchor * ROTARY_CHUNKS + pair + 1u];
-{{#each digitChunks}}
-{{#each queries}}
-    let {{name}} = packed[(anchor * CHUNKS + {{../half}} + {{../part}}u) * QUERY_DIGITS + {{digit}}u];
-{{/each}}
-{{/each}}
-{{#each digitSums}}
-    if ({{page}}u < SPAN) {
-      let first_words = key_words(centroids, {{codes}}, {{place}}.token, first);
-      let second_words = key_words(centroids, {{codes}}, {{place}}.token, second);
-{{#each products}}
-      let levels_{{chunk}} = {{half}}_words[{{part}}] ^ 0x80808080u;
-{{#each sums}}
-      {{name}} += digit_products(levels_{{../chunk}}, {{query}});
-{{/each}}
-{{/each}}
-    }
-{{/each}}
-  }
-{{#each digitSums}}
-  if ({{page}}u < SPAN) {
-    let sum = vec4<f32>({{#each terms}}({{name}} << vec4<u32>({{shift}}u)){{joint}}{{/each}});
-    scores[{{page}}] += select(vec4<f32>(), page_base + query_unit * sum, tile.coded);
-  }
-{{/each}}
 `],
   ["attention/anchored/places_anchored.hbs", `
 // Of a coded tile, a lane has consecutive tokens, which share their anchors: it turns a query once for all of them.
@@ -314,7 +383,7 @@ var<private> place_step: u32; // from each to the next
 fn prepare_block(entry: Entry, block: Block, lane: u32) {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
   let stride = select(1u, 2u, INTERLEAVED);
-  for (var pair = 2u * turned_bands() + lane; pair < ROTARY_CHUNKS; pair += WORKGROUP) {
+  for (var pair = 2u * explicit_bands() + lane; pair < ROTARY_CHUNKS; pair += WORKGROUP) {
     let steps = paired(key_grid(codebook, first_chunk(pair)).step, key_grid(codebook, second_chunk(pair)).step);
     let first = select(pair * 4u, pair * 8u, INTERLEAVED);
     let second = select((pair + ROTARY_CHUNKS) * 4u, pair * 8u + 1u, INTERLEAVED);
@@ -330,13 +399,15 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
   }
   workgroupBarrier();
   var top = vec4<f32>(1.0e-30);
-  for (var pair = 2u * turned_bands(); pair < ROTARY_CHUNKS; pair += 1u) {
+  for (var pair = 2u * explicit_bands(); pair < ROTARY_CHUNKS; pair += 1u) {
     top = max(top, weights[pair]);
   }
   query_unit = top / QUERY_WHOLE;
 }
 `],
   ["attention/anchored/score_anchored.hbs", `{{> (lookup . "codedKeysPartial")}}
+
+{{> consecutive_keys}}
 
 {{> pairs}}
 
@@ -350,8 +421,8 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {}
 
 // Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
-  let coded_chunks = trips(tile, true, lane, CHUNKS);
-  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_chunks = trips(tile, true, CHUNKS);
+  let exact_chunks = trips(tile, false, CHUNKS);
   let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
   let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
   let first_anchored = 2u * explicit_bands();
@@ -367,13 +438,17 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 `],
   ["attention/anchored/score_anchored_integers.hbs", `{{> (lookup . "codedKeysPartial")}}
 
+{{> consecutive_keys}}
+
 {{> pairs}}
 
 {{> anchor_tokens}}
 
 {{> anchored_angles}}
 
-{{> page_digits}}
+{{> anchor_digits}}
+
+{{> lane_digits}}
 
 {{> digit_products}}
 
@@ -387,17 +462,17 @@ fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
 
 // Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
-  let coded_chunks = trips(tile, true, lane, CHUNKS);
-  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_chunks = trips(tile, true, CHUNKS);
+  let exact_chunks = trips(tile, false, CHUNKS);
   let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
   let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
   let first_anchored = 2u * explicit_bands();
   let explicit_pairs = min(coded_pairs, first_anchored);
   let turned_pairs = min(coded_pairs, 2u * turned_bands());
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  let centroids = codebook;
+{{> digit_bands}}
 {{> explicit_bands}}
-{{> turned_bands}}
-  let centroids = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-{{> paged_bands}}
 {{#with coded}}
 {{> plain_dot first="2u * ROTARY_CHUNKS"}}
 {{/with}}
@@ -538,9 +613,8 @@ fn main(
     }
     soften_tile(tile, lane);
     mix_tile(entry, block, tile, lane);
-    finish_tile(entry, block, tiles, tile, at, end, lane);
+    finish_tile(entry, block, tiles, tile, at, end, workgroup.x, lane);
   }
-  write_partials(entry, block, workgroup.x, lane);
 }
 `],
   ["attention/attention_constants.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
@@ -718,10 +792,10 @@ fn top_of(own: vec4<f32>, lane: u32) -> vec4<f32> {
   tops[lane] = own;
   workgroupBarrier();
   var top = own;
-  for (var other = 1u; other < select(1u, TOP_LANES, lane < TOP_GROUPS); other += 1u) {
-    top = max(top, tops[other * TOP_GROUPS + lane]);
-  }
   if (lane < TOP_GROUPS) {
+    for (var other = 1u; other < TOP_LANES; other += 1u) {
+      top = max(top, tops[other * TOP_GROUPS + lane]);
+    }
     group_tops[lane] = top;
   }
   workgroupBarrier();
@@ -776,9 +850,10 @@ fn digit_products(levels: u32, rows: vec4<u32>) -> vec4<i32> {
     let {{name}} = query_digits[(chunk + {{../chunk}}u) * QUERY_DIGITS + {{digit}}u];
 {{/each}}
 {{/each}}
+    let row = key_row(centroids, chunk);
 {{#each digitSums}}
     if ({{page}}u < SPAN) {
-      let words = key_words(centroids, {{place}}.word, {{place}}.token, chunk);
+      let words = key_words(row, {{place}}.word, {{place}}.token, chunk);
 {{#each products}}
       let levels_{{chunk}} = words[{{chunk}}] ^ 0x80808080u;
 {{#each sums}}
@@ -796,8 +871,8 @@ fn digit_products(levels: u32, rows: vec4<u32>) -> vec4<i32> {
 {{/each}}
 `],
   ["attention/integers/digits.hbs", `// Queries times the steps of a key's levels, as integers, whose products with levels are exact. Levels count from 128.
-const QUERY_DIGITS: u32 = {{queryDigits.length}}u; // bytes of a number, the highest first
-const QUERY_WHOLE: f32 = {{queryWhole}}; // the largest
+{{> query_bytes}}
+
 var<workgroup> query_digits: array<vec4<u32>, QUERY_DIGITS * CHUNKS>; // a byte of four channels, for each row
 var<workgroup> query_parts: array<mat2x4<f32>, CHUNKS>; // the largest magnitude, and the score of the levels' middles
 var<private> query_unit: vec4<f32>; // what 1 stands for
@@ -831,9 +906,9 @@ fn digit_queries(block: Block, lane: u32) {
     let rows = query_rows(lane);
     var packs = array<vec4<u32>, QUERY_DIGITS>();
     for (var row = 0u; row < ROWS; row += 1u) {
-      let whole = vec4<i32>(round(rows[row] * grid.step / query_unit[row]));
+      let bytes = query_bytes(rows[row] * grid.step / query_unit[row]);
 {{#each queryDigits}}
-      packs[{{digit}}][row] = pack4xI8({{bytes}});
+      packs[{{digit}}][row] = bytes[{{digit}}];
 {{/each}}
     }
     for (var digit = 0u; digit < QUERY_DIGITS; digit += 1u) {
@@ -844,6 +919,22 @@ fn digit_queries(block: Block, lane: u32) {
 }
 
 {{> digit_products}}
+`],
+  ["attention/integers/flush_scaled.hbs", `{{#each mixedSums}}
+  mixed[{{chunk}}] += mat4x4<f32>(
+{{#each rows}}
+    vec4<f32>({{#each terms}}({{name}} << vec4<u32>({{shift}}u)){{joint}}{{/each}}) * weight_unit.{{row}},
+{{/each}}
+  );
+{{/each}}
+`],
+  ["attention/integers/flush_sums.hbs", `{{#each mixedSums}}
+  mixed[{{chunk}}] += mat4x4<f32>(
+{{#each rows}}
+    vec4<f32>({{#each terms}}({{name}} << vec4<u32>({{shift}}u)){{joint}}{{/each}}),
+{{/each}}
+  );
+{{/each}}
 `],
   ["attention/integers/kept_weight.hbs", `      scores[i] = weight;
 `],
@@ -864,10 +955,10 @@ fn weighted_levels(levels: vec4<u32>, weights: u32) -> vec4<u32> {
 }
 `],
   ["attention/integers/mix_quad.hbs", `{{#each quadTokens}}
-      let words_{{token}} = value_words(centroids, records.{{token}}, tokens.{{token}}, chunk);
+      let words_{{token}} = value_words(row, records.{{token}}, tokens.{{token}}, chunk);
 {{/each}}
 {{#each digits}}
-      let weights_{{digit}} = packed[at * DIGITS + {{digit}}u];
+      let weights_{{digit}} = packed[at][{{digit}}];
 {{/each}}
 {{#each mixedSums}}
       let levels_{{chunk}} = transposed(vec4<u32>(words_x[{{chunk}}], words_y[{{chunk}}], words_z[{{chunk}}], words_w[{{chunk}}]));
@@ -883,13 +974,7 @@ fn weighted_levels(levels: vec4<u32>, weights: u32) -> vec4<u32> {
   var {{name}} = vec4<u32>();
 {{/each}}
 {{> (lookup . "quadsPartial")}}
-{{#each mixedSums}}
-  mixed[{{chunk}}] += mat4x4<f32>(
-{{#each rows}}
-    vec4<f32>({{#each terms}}({{name}} << vec4<u32>({{shift}}u)){{joint}}{{/each}}) * weight_unit.{{row}},
-{{/each}}
-  );
-{{/each}}
+{{> (lookup . "flushPartial")}}
 `],
   ["attention/integers/pack_quad.hbs", `// Puts four of the lane's weights into workgroup memory, as integers. Returns their sums.
 fn pack_weights(half: u32, lane: u32) -> vec4<u32> {
@@ -897,16 +982,15 @@ fn pack_weights(half: u32, lane: u32) -> vec4<u32> {
   var sum = vec4<u32>();
   let factor = 1.0 / weight_unit;
   for (var i = 0u; i < 4u; i += 1u) {
-    let whole = vec4<u32>(scores[4u * half + i] * factor + 0.5);
+    // Behind 2^23, a binary32 number's lowest bits are those of the whole number.
+    let whole = bitcast<vec4<u32>>(scores[4u * half + i] * factor + 0x1p23f);
     sum += whole;
 {{#each digits}}
     packs[{{digit}}] |= ((whole >> vec4<u32>({{shift}}u)) & vec4<u32>(255u)) << vec4<u32>(8u * i);
 {{/each}}
   }
-  for (var digit = 0u; digit < DIGITS; digit += 1u) {
-    packed[(half * WORKGROUP + lane) * DIGITS + digit] = packs[digit];
-  }
-  return sum;
+  packed[{{packedAt}}] = packs;
+  return sum - 4u * bitcast<u32>(0x1p23f);
 }
 `],
   ["attention/integers/pack_weights_plain.hbs", `  if (tile.coded) {
@@ -925,11 +1009,12 @@ fn pack_weights(half: u32, lane: u32) -> vec4<u32> {
   workgroupBarrier();
 `],
   ["attention/integers/packs_paged.hbs", `const PACKS: u32 = {{packs}}u; // for weights, and before for queries
+const PAGE_QUADS: u32 = PAGE_TOKENS / 4u;
 `],
-  ["attention/integers/packs_tile.hbs", `override PACKS: u32 = DIGITS * TILE / 4u; // named: naga panics where a nameless size comes before other constants of a pipeline
+  ["attention/integers/packs_tile.hbs", `override PACKS: u32 = TILE / 4u; // named: naga panics where a nameless size comes before other constants of a pipeline
 `],
   ["attention/integers/quads_apart.hbs", `  // The same token of four pages. Past the last, its own stands in, with weights of 0.
-  let centroids = codebook;
+  let row = value_row(codebook, chunk);
   let last_page = first_page + (max(coded_count, 1u) - 1u) / PAGE_TOKENS;
   for (var first = 0u; first < coded_count; first += 4u * PAGE_TOKENS) {
     let page = first_page + first / PAGE_TOKENS;
@@ -948,19 +1033,36 @@ fn pack_weights(half: u32, lane: u32) -> vec4<u32> {
   }
 `],
   ["attention/integers/quads_consecutive.hbs", `  // Four consecutive tokens of a lane, all of one page.
-  let centroids = codebook;
+  let row = value_row(codebook, chunk);
   let pages = (coded_count + PAGE_TOKENS - 1u) / PAGE_TOKENS;
   for (var page = 0u; page < pages; page += 1u) {
     let word = page_word(entry.slot, block.head, first_page + page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
-    for (var quad = slice; quad < PAGE_TOKENS / 4u; quad += SLICES) {
-      let place = page * PAGE_TOKENS + 4u * quad;
-      let at = place % SPAN / 4u * WORKGROUP + place / SPAN;
+    for (var turn = 0u; turn < PAGE_QUADS; turn += SLICES) {
+      let quad = turn + slice;
+      if (PAGE_QUADS % SLICES != 0u && quad >= PAGE_QUADS) {
+        break;
+      }
+      let at = page * PAGE_QUADS + quad;
       let four = vec4<u32>(4u * quad, 4u * quad + 1u, 4u * quad + 2u, 4u * quad + 3u);
       let records = word + four / VALUE_RECORD_TOKENS * VALUE_RECORD_WORDS;
       let tokens = four % VALUE_RECORD_TOKENS;
 {{> mix_quad}}
     }
   }
+`],
+  ["attention/integers/query_bytes.hbs", `const QUERY_DIGITS: u32 = {{queryDigits.length}}u; // bytes of a number, the highest first
+const QUERY_WHOLE: f32 = {{queryWhole}}; // the largest
+const QUERY_ORIGIN: f32 = {{queryOrigin}}; // behind it, a binary32 number's lowest bits are those of a whole number
+
+// The bytes of four numbers that are rounded to whole ones. The lowest are signed, what they lack or exceed is in the others.
+fn query_bytes(numbers: vec4<f32>) -> array<u32, QUERY_DIGITS> {
+  let bits = bitcast<vec4<i32>>(numbers + QUERY_ORIGIN);
+  return array<u32, QUERY_DIGITS>(
+{{#each queryDigits}}
+    {{bytes}},
+{{/each}}
+  );
+}
 `],
   ["attention/integers/score_integers.hbs", `{{> digits}}
 
@@ -975,40 +1077,40 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
 // Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let centroids = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  let coded_chunks = trips(tile, true, lane, CHUNKS);
-  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_chunks = trips(tile, true, CHUNKS);
+  let exact_chunks = trips(tile, false, CHUNKS);
 {{> digit_sums}}
 {{> plain_dot exactly first="0u"}}
 }
 `],
+  ["attention/integers/sum_units.hbs", `      sums *= weight_unit[lane / CHUNK_LANES];
+      weight_unit = vec4<f32>(1.0);
+`],
   ["attention/integers/transposed.hbs", `// Byte i of word j becomes byte j of word i.
 fn transposed(words: vec4<u32>) -> vec4<u32> {
   let mask = 0x00ff00ffu;
-  let even = vec2<u32>(
-    (words.x & mask) | ((words.y & mask) << 8u),
-    (words.z & mask) | ((words.w & mask) << 8u),
-  );
-  let odd = vec2<u32>(
-    ((words.x >> 8u) & mask) | (words.y & ~mask),
-    ((words.z >> 8u) & mask) | (words.w & ~mask),
-  );
-  return vec4<u32>(
-    (even.x & 0xffffu) | (even.y << 16u),
-    (odd.x & 0xffffu) | (odd.y << 16u),
-    (even.x >> 16u) | (even.y & 0xffff0000u),
-    (odd.x >> 16u) | (odd.y & 0xffff0000u),
-  );
+  // A difference of what two words swap serves both of them: one adds it where the other subtracts it.
+  let bytes = (words.yw & vec2<u32>(mask)) - ((words.xz >> vec2<u32>(8u)) & vec2<u32>(mask));
+  let even = words.xz + (bytes << vec2<u32>(8u));
+  let odd = words.yw - bytes;
+  let halves = (vec2<u32>(even.y, odd.y) & vec2<u32>(0xffffu)) - (vec2<u32>(even.x, odd.x) >> vec2<u32>(16u));
+  let low = vec2<u32>(even.x, odd.x) + (halves << vec2<u32>(16u));
+  let high = vec2<u32>(even.y, odd.y) - halves;
+  return vec4<u32>(low, high);
 }
 `],
-  ["attention/integers/unit_tile.hbs", `    // Weights count from the tile's own largest score. Where that is far below another's, all of them are 0 anyway.
-    weight_unit = max(exp(top - next), vec4<f32>(1.0e-30)) / WHOLE;
+  ["attention/integers/unit_tile.hbs", `    // Weights count from the tile's own largest score. Where that is far below another's, all of them are next to nothing anyway. What
+    // was mixed before is counted in the tile's units.
+    let unit = select(vec4<f32>(1.0), max(exp(top - next), vec4<f32>(0x1p-20f)) / WHOLE, tile.coded);
+    let kept = rescale * weight_unit / unit;
+    weight_unit = unit;
 `],
   ["attention/integers/weights_integers.hbs", `const DIGITS: u32 = {{digits.length}}u; // bytes of a weight, the highest first
 {{> (lookup . "packsPartial")}}
 const WHOLE: f32 = {{whole}}; // the largest weight of a tile
 var<workgroup> weights: array<vec4<f32>, ROWS * WORKGROUP>; // of exact tokens
-var<workgroup> packed: array<vec4<u32>, PACKS>; // a byte of four tokens' weights, for each row
-var<private> weight_unit: vec4<f32>; // what 1 stands for
+var<workgroup> packed: array<array<vec4<u32>, DIGITS>, PACKS>; // bytes of four tokens' weights, for each row
+var<private> weight_unit = vec4<f32>(1.0); // what 1 stands for
 `],
   ["attention/key_sources.hbs", `// Where one token's key lies: in the exact tier, or coded.
 struct KeyAt {
@@ -1034,10 +1136,10 @@ fn find_keys(entry: Entry, block: Block, tile: Tile, lane: u32) {
   }
 }
 
-// How often the lane goes through a loop over one of the two sources: never through that of the other, nor where all its
-// tokens lie past the tile's end.
-fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
-  return select(0u, count, coded == tile.coded && tile.first + {{lanePlace}} < tile.end);
+// How often lanes go through a loop over one of the two sources: never through that of the other. All lanes as often, so that
+// what depends on the turn alone is computed once for all of them.
+fn trips(tile: Tile, coded: bool, count: u32) -> u32 {
+  return select(0u, count, coded == tile.coded);
 }
 
 // Of the eight channels of two chunks, the first of which is even.
@@ -1137,9 +1239,8 @@ fn main(
     }
     soften_tile(tile, lane);
     mix_tile(entry, block, tile, lane);
-    finish_tile(entry, block, tiles, tile, at, end, lane);
+    finish_tile(entry, block, tiles, tile, at, end, workgroup.x, lane);
   }
-  write_partials(entry, block, workgroup.x, lane);
 }
 `],
   ["attention/mix_page_none.hbs", `{{! A page has nothing that all its tokens share. }}
@@ -1204,20 +1305,20 @@ fn soften_tile(tile: Tile, lane: u32) {
     let rescale = exp(row_max - next);
     row_max = next;
     row_sum *= rescale;
-{{> (lookup . "rescaleTotalsPartial")}}
+{{> (lookup . "unitPartial")}}
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
       let rows = mixed[i];
       mixed[i] = mat4x4<f32>(
-        rows[0] * rescale.x,
-        rows[1] * rescale.y,
-        rows[2] * rescale.z,
-        rows[3] * rescale.w,
+        rows[0] * kept.x,
+        rows[1] * kept.y,
+        rows[2] * kept.z,
+        rows[3] * kept.w,
       );
     }
-{{> (lookup . "unitPartial")}}
+    // A hidden token has no weight, even where a row has seen no other.
+    let seen = max(next, vec4<f32>(0.5 * HIDDEN));
     for (var i = 0u; i < SPAN; i += 1u) {
-      let score = scores[i];
-      let weight = select(exp(score - next), vec4<f32>(), score <= vec4<f32>(HIDDEN));
+      let weight = exp(scores[i] - seen);
 {{> (lookup . "softenedPartial")}}
     }
   }
@@ -1265,9 +1366,25 @@ fn sum_chunk(rows: mat4x4<f32>, lane: u32) -> vec4<f32> {
   return sum;
 }
 
-// After the last tile, what was mixed is summed over the slices. So it is after the last coded one, because what coding did
-// to values is undone before exact ones are added.
-fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, end: u32, lane: u32) {
+// The other way: a chunk's sums, given back to the lanes of the first slice as what they mixed.
+fn shared_chunk(sum: vec4<f32>, lane: u32) -> mat4x4<f32> {
+  workgroupBarrier();
+  weights[lane] = sum;
+  workgroupBarrier();
+  if (lane >= CHUNK_LANES) {
+    return mat4x4<f32>();
+  }
+  return mat4x4<f32>(
+    weights[lane],
+    weights[CHUNK_LANES + lane],
+    weights[2u * CHUNK_LANES + lane],
+    weights[3u * CHUNK_LANES + lane],
+  );
+}
+
+// After the last tile, what was mixed is summed over the slices, and written. It is summed after the last coded one as well,
+// because what coding did to values is undone before exact ones are added.
+fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, end: u32, split: u32, lane: u32) {
   if (at + 1u == end || at + 1u == tiles.coded) {
     tops[lane] = row_sum;
     sums[0] = sum_chunk(mixed[0], lane);
@@ -1281,9 +1398,16 @@ fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, en
 {{> (lookup . "sumChunksPartial")}}
     mixed = array<mat4x4<f32>, LANE_CHUNKS>();
     if (tile.coded) {
+{{> (lookup . "sumUnitsPartial")}}
       finish_coded(entry, block, lane);
     }
-{{> (lookup . "addSumsPartial")}}
+    if (at + 1u == end) {
+      write_partials(entry, block, split, lane);
+    } else {
+      for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+        mixed[i] = shared_chunk(sums[i], lane);
+      }
+    }
   }
 }
 
@@ -1293,7 +1417,7 @@ fn write_partials(entry: Entry, block: Block, split: u32, lane: u32) {
   if (lane < used * CHUNK_LANES) {
     let chunk = partial_of(entry, block, lane / CHUNK_LANES, split) + lane_chunk(lane);
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      partials_written[chunk + i] = totals[i];
+      partials_written[chunk + i] = sums[i];
     }
   }
   if (lane < used && lane_chunk(0u) == 0u) {
@@ -1334,7 +1458,6 @@ var<private> counts: vec2<f32>; // coded tiles that were skipped, and all, where
 var<private> mixed: array<mat4x4<f32>, LANE_CHUNKS>;
 var<workgroup> row_sums: array<f32, ROWS>;
 var<private> sums: {{laneSums}}; // of what was mixed, over the slices: chunks of the lane's row
-var<private> totals: {{laneSums}}; // of such sums
 `],
   ["attention/mrope/angle_by_positions.hbs", `    let angle = mrope_angle(positions_of(entry.slot, entry.start + row / layer.group), pair, sections_of(pair));
     let cosine = angle[0];
@@ -1437,8 +1560,8 @@ fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
 
 // Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
-  let coded_chunks = trips(tile, true, lane, CHUNKS);
-  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_chunks = trips(tile, true, CHUNKS);
+  let exact_chunks = trips(tile, false, CHUNKS);
   let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
   let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
 {{> mrope_dot coded}}
@@ -1451,7 +1574,11 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 `],
   ["attention/peeks.hbs", `  // Where tiles may be skipped, exact ones come before all others for their largest scores alone: most weight is there as a rule.
   let own = workgroup.x * share;
-  let peeks = select(0u, total - tiles.coded, SKIP_BELOW > 0.0 && own < end);
+  if (own >= end) {
+    write_partials(entry, block, workgroup.x, lane);
+    return;
+  }
+  let peeks = select(0u, total - tiles.coded, SKIP_BELOW > 0.0);
 `],
   ["attention/places_none.hbs", `{{! A lane has one token of each page. }}
 `],
@@ -1579,12 +1706,6 @@ fn main(
 `],
   ["attention/remap_none.hbs", `{{!-- Scores count as they are. --}}
 `],
-  ["attention/rescale_totals.hbs", `    totals *= rescale[lane / CHUNK_LANES];
-`],
-  ["attention/rescale_totals_wide.hbs", `    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      totals[i] *= rescale[lane / CHUNK_LANES];
-    }
-`],
   ["attention/rope/angle_by_distance.hbs", `    let position = entry.start + row / layer.group;
     let distance = position - min({{origin}}, position);
     let near = ((distance % NEAR) * ROTARY_CHUNKS + pair) * 2u;
@@ -1692,8 +1813,8 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {}
 
 // Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
-  let coded_chunks = trips(tile, true, lane, CHUNKS);
-  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_chunks = trips(tile, true, CHUNKS);
+  let exact_chunks = trips(tile, false, CHUNKS);
   let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
   let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
 {{> rope_dot coded}}
@@ -1801,8 +1922,8 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
 
 // Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
-  let coded_chunks = trips(tile, true, lane, CHUNKS);
-  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_chunks = trips(tile, true, CHUNKS);
+  let exact_chunks = trips(tile, false, CHUNKS);
 {{> plain_dot coded first="0u"}}
 {{> plain_dot exactly first="0u"}}
 }
@@ -1814,7 +1935,9 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     scores[i] = vec4<f32>();
   }
   find_keys(entry, block, tile, lane);
-  score_tokens(block, tile, lane);
+  if (tile.first + {{lanePlace}} < tile.end) {
+    score_tokens(block, tile, lane);
+  }
   var first = vec4<u32>();
   var end = vec4<u32>(); // of the positions that each row sees
   for (var row = 0u; row < ROWS; row += 1u) {
@@ -1824,7 +1947,6 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     end[row] = select(0u, range.y, at < block.rows);
   }
   for (var i = 0u; i < SPAN; i += 1u) {
-    let position = vec4<u32>(tile.first + i * {{placeStep}} + {{lanePlace}});
     var score = scores[i];
 {{> (lookup . "remapPartial")}}
     if (SOFTCAP) {
@@ -1832,7 +1954,14 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
       let cap = vec4<f32>(layer.softcap);
       score = cap * tanh(clamp(score / cap, vec4<f32>(-20.0), vec4<f32>(20.0)));
     }
-    scores[i] = select(vec4<f32>(HIDDEN), score, (position >= first) & (position < end));
+    scores[i] = score;
+  }
+  // Most tiles are seen whole.
+  if (!all((first <= vec4<u32>(tile.first)) & (end >= vec4<u32>(tile.first + TILE)))) {
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let position = vec4<u32>(tile.first + i * {{placeStep}} + {{lanePlace}});
+      scores[i] = select(vec4<f32>(HIDDEN), scores[i], (position >= first) & (position < end));
+    }
   }
 }
 `],
@@ -1848,8 +1977,8 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
 `],
   ["attention/staged/stage_none.hbs", `{{! Centroids are read where they are. }}
 `],
-  ["attention/staged/staged_pair.hbs", `fn staged_pair(first: u32, pair: u32) -> vec2<u32> {
-  return staged[(first >> 1u) + pair - first_staged];
+  ["attention/staged/staged_pair.hbs", `fn staged_pair_at(pair: u32) -> vec2<u32> {
+  return staged[pair - first_staged];
 }
 `],
   ["attention/staged/staged_word.hbs", `fn staged_word(at: u32) -> u32 {
@@ -1883,6 +2012,8 @@ fn stage_centroids(block: Block, lane: u32) {
   ["attention/sum_chunks_wide.hbs", `    for (var i = 1u; i < LANE_CHUNKS; i += 1u) {
       sums[i] = sum_chunk(mixed[i], lane);
     }
+`],
+  ["attention/sum_units_none.hbs", `{{! Weights are mixed as they are. }}
 `],
   ["attention/tables/code_channel_none.hbs", `{{! A channel has one code. }}
 `],
@@ -1918,7 +2049,7 @@ const TABLE_ENTRIES: u32 = KEY_CODES * KEY_CENTROIDS;
 `],
   ["attention/tables/lut_sums.hbs", `  for (var group = 0u; group < coded_codes; group += {{key.laneCodes.length}}u) {
     for (var i = 0u; i < SPAN; i += 1u) {
-      let codes = key_codes(key_at[i].word, key_at[i].token * KEY_CODES + group);
+      let codes = key_codes(key_at[i].word, key_at[i].token, group);
 {{#each key.laneCodes}}
       scores[i] += lut[(group + {{index}}u) * KEY_CENTROIDS + codes[{{index}}]];
 {{/each}}
@@ -1961,8 +2092,8 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
 
 // Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
-  let coded_codes = trips(tile, true, lane, KEY_CODES);
-  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_codes = trips(tile, true, KEY_CODES);
+  let exact_chunks = trips(tile, false, CHUNKS);
 {{> lut_sums}}
 {{> plain_dot exactly first="0u"}}
 }
@@ -1978,8 +2109,8 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
 
 // Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
-  let coded_codes = trips(tile, true, lane, KEY_CODES);
-  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_codes = trips(tile, true, KEY_CODES);
+  let exact_chunks = trips(tile, false, CHUNKS);
   let first = table_of(block) * TABLE_ENTRIES;
 {{> table_sums}}
 {{> plain_dot exactly first="0u"}}
@@ -2011,8 +2142,8 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
 
 // Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
-  let coded_codes = trips(tile, true, lane, KEY_CODES);
-  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_codes = trips(tile, true, KEY_CODES);
+  let exact_chunks = trips(tile, false, CHUNKS);
   let first = table_of(block) * TABLE_ENTRIES;
   for (var i = 0u; i < SPAN; i += 1u) {
     scores[i] = select(vec4<f32>(), middle, tile.coded);
@@ -2121,7 +2252,7 @@ fn stage_channel(entry: Entry, block: Block, codebook: u32, {{codeChannel}}: u32
 `],
   ["attention/tables/table16_sums.hbs", `  for (var group = 0u; group < coded_codes; group += {{key.laneCodes.length}}u) {
     for (var i = 0u; i < SPAN; i += 1u) {
-      let codes = key_codes(key_at[i].word, key_at[i].token * KEY_CODES + group);
+      let codes = key_codes(key_at[i].word, key_at[i].token, group);
 {{#each key.laneCodes}}
       let entry_{{index}} = table16[first + (group + {{index}}u) * KEY_CENTROIDS + codes[{{index}}]];
       scores[i] += vec4<f32>(unpack2x16float(entry_{{index}}.x), unpack2x16float(entry_{{index}}.y));
@@ -2136,7 +2267,7 @@ fn table_of(block: Block) -> u32 {
 `],
   ["attention/tables/table_sums.hbs", `  for (var group = 0u; group < coded_codes; group += {{key.laneCodes.length}}u) {
     for (var i = 0u; i < SPAN; i += 1u) {
-      let codes = key_codes(key_at[i].word, key_at[i].token * KEY_CODES + group);
+      let codes = key_codes(key_at[i].word, key_at[i].token, group);
 {{#each key.laneCodes}}
       scores[i] += table[first + (group + {{index}}u) * KEY_CENTROIDS + codes[{{index}}]];
 {{/each}}
@@ -2211,7 +2342,7 @@ fn visible(entry: Entry, tile: Tile, position: u32) -> vec2<u32> {
   return vec2<u32>(oldest, min(end, tile.end));
 }
 `],
-  ["attention/unit_none.hbs", `{{! Weights are mixed as they are. }}
+  ["attention/unit_none.hbs", `    let kept = rescale;
 `],
   ["attention/weights_floats.hbs", `var<workgroup> weights: array<vec4<f32>, TILE>;
 `],
@@ -2740,7 +2871,7 @@ fn main(
     scores[i] = select(vec4<f32>(), low_score, tile.coded);
   }
   let centroids = codebook_word(codebook + KEY_SIZES + 8u);
-  let coded_chunks = trips(tile, true, lane, CHUNKS);
+  let coded_chunks = trips(tile, true, CHUNKS);
   for (var chunk = 0u; chunk < coded_chunks; chunk += {{key.chunkCount}}u) {
 {{#each key.chunks}}
     let queries_{{index}} = stepped_rows(chunk + {{index}}u);
@@ -2767,7 +2898,7 @@ fn {{side}}_levels(centroid: u32) -> vec2<f32> {
 
 // Levels of channels 4 chunk to 4 chunk + {{lastChannel}} of token token, whose record's codes begin at word at, a chunk a column.
 fn {{side}}_chunks(centroids: u32, at: u32, token: u32, chunk: u32) -> mat{{chunkCount}}x4<f32> {
-  let codes = {{side}}_codes(at, token * {{upper}}_CODES + chunk * 2u * {{upper}}_STAGES);
+  let codes = {{side}}_codes(at, token, chunk * 2u * {{upper}}_STAGES);
   let first = 2u * (centroids + chunk * {{upper}}_GROUP_CENTROIDS);
   return mat{{chunkCount}}x4<f32>(
 {{#each columns}}
@@ -3045,12 +3176,12 @@ fn coded_key8(grids: array<mat4x4<f32>, 2>, block: Block, at: KeyAt, chunk: u32)
   if ({{index}}u < SPAN) {
     let size = size_of(codebook + KEY_SIZES, sizes, {{place}}.token);
     scores[{{index}}] = mean_score + size * (low_score + scores[{{index}}]);
-    {{place}}.word = select({{place}}.word, bitcast<u32>(size), tile.coded);
+    key_at[{{index}}].word = select(key_at[{{index}}].word, bitcast<u32>(size), tile.coded);
   }
 {{/each}}
 `],
   ["schemes/additive/digits_added.hbs", `  let centroids = codebook_word(codebook + KEY_SIZES + 8u);
-  let coded_chunks = trips(tile, true, lane, CHUNKS);
+  let coded_chunks = trips(tile, true, CHUNKS);
 {{> digit_sums}}
 `],
   ["schemes/additive/encode_additive.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
@@ -3455,6 +3586,9 @@ fn key_grid(codebook: u32, chunk: u32) -> Grid {
   return Grid(grids[0], grids[1]);
 }
 `],
+  ["schemes/additive/lane_means.hbs", `      mean_score += turned_mean(tile, codebook, key_at[0].word, anchor, pair) +
+        turned_mean(tile, codebook, key_at[0].word, anchor, pair + 1u);
+`],
   ["schemes/additive/load_added.hbs", `{{> mean_grids}}
 
 {{> (lookup . "wordPartial")}}
@@ -3468,7 +3602,7 @@ fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32
   return mean + size_of(codebook + {{upper}}_SIZES, size_word, token) * (grid.low + levels * grid.step);
 }
 `],
-  ["schemes/additive/lut_added.hbs", `  let coded_codes = trips(tile, true, lane, KEY_CODES);
+  ["schemes/additive/lut_added.hbs", `  let coded_codes = trips(tile, true, KEY_CODES);
 {{> lut_sums}}
 `],
   ["schemes/additive/lut_entries.hbs", `// q.centroid of every code, for all rows.
@@ -3635,13 +3769,16 @@ fn codebook_quad(first: u32, quad: u32) -> vec4<u32> {
 }
 `],
   ["schemes/additive/quads_consecutive_added.hbs", `  // Four consecutive tokens of a lane, all of one page, which is a record.
-  let centroids = value_first;
+  let row = value_row(value_first, chunk);
   let pages = (coded_count + PAGE_TOKENS - 1u) / PAGE_TOKENS;
   for (var page = 0u; page < pages; page += 1u) {
     let word = page_word(entry.slot, block.head, first_page + page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
-    for (var quad = slice; quad < PAGE_TOKENS / 4u; quad += SLICES) {
-      let place = page * PAGE_TOKENS + 4u * quad;
-      let at = place % SPAN / 4u * WORKGROUP + place / SPAN;
+    for (var turn = 0u; turn < PAGE_QUADS; turn += SLICES) {
+      let quad = turn + slice;
+      if (PAGE_QUADS % SLICES != 0u && quad >= PAGE_QUADS) {
+        break;
+      }
+      let at = page * PAGE_QUADS + quad;
       let records = vec4<u32>(word + VALUE_METADATA_WORDS);
       let tokens = vec4<u32>(4u * quad, 4u * quad + 1u, 4u * quad + 2u, 4u * quad + 3u);
 {{> mix_quad}}
@@ -3649,7 +3786,7 @@ fn codebook_quad(first: u32, quad: u32) -> vec4<u32> {
   }
 `],
   ["schemes/additive/quads_paged.hbs", `  // Four of a lane's tokens, all of one page, which is a record.
-  let centroids = value_first;
+  let row = value_row(value_first, chunk);
   let pages = (coded_count + PAGE_TOKENS - 1u) / PAGE_TOKENS;
   for (var page = 0u; page < pages; page += 1u) {
     let word = page_word(entry.slot, block.head, first_page + page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
@@ -3694,7 +3831,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   for (var i = 0u; i < SPAN; i += 1u) {
     key_at[i].word += metadata; // where the codes begin
   }
-  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let exact_chunks = trips(tile, false, CHUNKS);
 {{> (lookup . "codedSumsPartial")}}
 {{> plain_dot exactly first="0u"}}
   var page_score = vec4<f32>();
@@ -3709,7 +3846,9 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   }
 }
 `],
-  ["schemes/additive/score_added_anchored.hbs", `{{> pairs}}
+  ["schemes/additive/score_added_anchored.hbs", `{{> sized_keys}}
+
+{{> pairs}}
 
 {{> anchor_tokens}}
 
@@ -3728,8 +3867,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
   key_first = codebook_word(codebook + KEY_SIZES + 8u);
   key_record = key_at[0].word;
-  let coded_chunks = trips(tile, true, lane, CHUNKS);
-  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_chunks = trips(tile, true, CHUNKS);
+  let exact_chunks = trips(tile, false, CHUNKS);
   let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
   let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
   let first_anchored = 2u * explicit_bands();
@@ -3744,7 +3883,9 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 {{> rope_dot exactly}}
 }
 `],
-  ["schemes/additive/score_added_anchored_integers.hbs", `{{> pairs}}
+  ["schemes/additive/score_added_anchored_integers.hbs", `{{> sized_keys}}
+
+{{> pairs}}
 
 {{> anchor_tokens}}
 
@@ -3756,7 +3897,9 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 
 {{> key_grid_added}}
 
-{{> page_digits}}
+{{> anchor_digits}}
+
+{{> lane_digits}}
 
 {{> digit_products}}
 
@@ -3777,15 +3920,16 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   key_first = codebook_word(codebook + KEY_SIZES + 8u);
   key_record = key_at[0].word;
   let centroids = key_first;
-  let coded_chunks = trips(tile, true, lane, CHUNKS);
-  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_chunks = trips(tile, true, CHUNKS);
+  let exact_chunks = trips(tile, false, CHUNKS);
   let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
   let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
   let first_anchored = 2u * explicit_bands();
   let explicit_pairs = min(coded_pairs, first_anchored);
   let turned_pairs = min(coded_pairs, 2u * turned_bands());
-{{> turned_bands_added}}
-{{> paged_bands}}
+  let low_score = vec4<f32>();
+  var mean_score = vec4<f32>();
+{{> digit_bands}}
   for (var pair = turned_pairs; pair < coded_pairs; pair += 1u) {
     mean_score += weights[mean_place(first_place / PAGE_TOKENS, pair)];
   }
@@ -3816,8 +3960,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     let size = size_of(codebook + KEY_SIZES, word, token);
     key_at[i].word = select(key_at[i].word, bitcast<u32>(size), tile.coded);
   }
-  let coded_chunks = trips(tile, true, lane, CHUNKS);
-  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_chunks = trips(tile, true, CHUNKS);
+  let exact_chunks = trips(tile, false, CHUNKS);
   let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
   for (var pair = 0u; pair < min(coded_chunks, ROTARY_CHUNKS); pair += 2u) {
     let first = select(pair, 2u * pair, INTERLEAVED);
@@ -3902,6 +4046,11 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   }
   workgroupBarrier();
 `],
+  ["schemes/additive/sized_keys.hbs", `// The lane's coded token i behind its first, in the same page, which is a record.
+fn key_behind(i: u32) -> KeyAt {
+  return KeyAt(key_at[i].word, key_at[0].token + i);
+}
+`],
   ["schemes/additive/softened_added.hbs", `      scores[i] = weight;
       row_sum += weight;
 `],
@@ -3945,11 +4094,11 @@ fn channel_sums(entry: Entry, head: u32, record_first: u32, encode_end: u32, pai
   return sum;
 }
 `],
-  ["schemes/additive/table16_added.hbs", `  let coded_codes = trips(tile, true, lane, KEY_CODES);
+  ["schemes/additive/table16_added.hbs", `  let coded_codes = trips(tile, true, KEY_CODES);
   let first = table_of(block) * TABLE_ENTRIES;
 {{> table16_sums}}
 `],
-  ["schemes/additive/table_added.hbs", `  let coded_codes = trips(tile, true, lane, KEY_CODES);
+  ["schemes/additive/table_added.hbs", `  let coded_codes = trips(tile, true, KEY_CODES);
   let first = table_of(block) * TABLE_ENTRIES;
 {{> table_sums}}
 `],
@@ -4024,6 +4173,15 @@ fn mean_place(page: u32, pair: u32) -> u32 {
   return 2u * WORKGROUP + page * ROTARY_CHUNKS + pair;
 }
 
+// What a record's mean scores in four pairs.
+fn turned_mean(tile: Tile, codebook: u32, record: u32, anchor: u32, pair: u32) -> vec4<f32> {
+  let means = paired(
+    key_mean_grids(codebook, record, first_chunk(pair))[3],
+    key_mean_grids(codebook, record, second_chunk(pair))[3],
+  );
+  return turned_score(anchor_angle(tile, anchor, pair), means, pair);
+}
+
 fn score_means(entry: Entry, block: Block, tile: Tile, lane: u32) {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
   let first_pair = 2u * turned_bands();
@@ -4033,16 +4191,7 @@ fn score_means(entry: Entry, block: Block, tile: Tile, lane: u32) {
     let pair = first_pair + item % pairs;
     let token = min(tile.first + page * PAGE_TOKENS, tile.end - 1u) - layer.sinks;
     let record = page_word(entry.slot, block.head, token / PAGE_TOKENS, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
-    let means = paired(
-      key_mean_grids(codebook, record, first_chunk(pair))[3],
-      key_mean_grids(codebook, record, second_chunk(pair))[3],
-    );
-    // A mean is turned to the tile's origin, which is less than turning all rows to the anchor.
-    let angle = anchor_angle(tile, anchors_before(tile, pair / 2u, token), pair);
-    let even = means[0] * angle[0] - means[1] * angle[1];
-    let odd = means[1] * angle[0] + means[0] * angle[1];
-    let even_score = add_products(vec4<f32>(), even, query_rows(2u * pair));
-    weights[mean_place(page, pair)] = add_products(even_score, odd, query_rows(2u * pair + 1u));
+    weights[mean_place(page, pair)] = turned_mean(tile, codebook, record, anchors_before(tile, pair / 2u, token), pair);
   }
 }
 `],
@@ -4053,14 +4202,17 @@ fn score_means(entry: Entry, block: Block, tile: Tile, lane: u32) {
   ["schemes/additive/words_added.hbs", `const {{upper}}_QUADS: u32 = {{quads}}u; // words of a centroid
 
 {{> (lookup . "codesPartial")}}
+// Where the centroids of the group begin that holds chunk chunk, in whose middle the chunk may lie.
+fn {{side}}_row(centroids: u32, chunk: u32) -> u32 {
+  return centroids + chunk / {{upper}}_QUADS * {{upper}}_GROUP_CENTROIDS * {{upper}}_QUADS + chunk % {{upper}}_QUADS;
+}
+
 // Levels of channels 4 chunk to 4 chunk + {{lastChannel}} of token token, whose record's codes begin at word at, four to a word.
 // Bytes are added without a carry: a channel's levels share a grid, and their largest sum is at most 255.
-fn {{side}}_words(centroids: u32, at: u32, token: u32, chunk: u32) -> array<u32, {{chunkCount}}> {
-  let group = chunk / {{upper}}_QUADS;
-  let codes = {{side}}_codes(at, token * {{upper}}_CODES + group * {{upper}}_STAGES);
-  let first = centroids + group * {{upper}}_GROUP_CENTROIDS * {{upper}}_QUADS + chunk % {{upper}}_QUADS;
+fn {{side}}_words(row: u32, at: u32, token: u32, chunk: u32) -> array<u32, {{chunkCount}}> {
+  let codes = {{side}}_codes(at, token, chunk / {{upper}}_QUADS * {{upper}}_STAGES);
 {{#each loads}}
-  let levels_{{index}} = {{#each stages}}codebook_{{../width}}(first{{../place}}(codes[{{code}}] + {{first}}u) * {{../factor}}u){{joint}}{{/each}};
+  let levels_{{index}} = {{#each stages}}codebook_{{../width}}(row{{../place}}(codes[{{code}}] + {{first}}u) * {{../factor}}u){{joint}}{{/each}};
 {{/each}}
   return array<u32, {{chunkCount}}>(
 {{#each words}}
@@ -4261,7 +4413,7 @@ fn member_channel(group: u32, member: u32) -> u32 {
 `],
   ["schemes/codes/chunks_of_words.hbs", `// The same, a chunk a column.
 fn {{side}}_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat{{chunkCount}}x4<f32> {
-  let words = {{side}}_words(codebook, record, token, chunk);
+  let words = {{side}}_words({{side}}_row(codebook, chunk), record, token, chunk);
   return mat{{chunkCount}}x4<f32>(
 {{#each columns}}
     levels_of(words[{{index}}]),
@@ -4292,24 +4444,27 @@ const {{upper}}_BITS: u32 = {{codeBits}}u; // bits per code
 const {{upper}}_MASK: u32 = {{mask}}u;
 const {{upper}}_CENTROIDS: u32 = {{centroids}}u;
 const {{upper}}_CODES: u32 = {{codes}}u; // codes per token
+const {{upper}}_RUN_TOKENS: u32 = {{runTokens}}u; // tokens whose codes lie evenly apart: by
+const {{upper}}_TOKEN_WORDS: u32 = {{tokenWords}}u; // so many words, or if these are none
+const {{upper}}_TOKEN_CODES: u32 = {{tokenCodes}}u; // by so many codes
 const {{upper}}_RECORD_TOKENS: u32 = {{recordTokens}}u;
 const {{upper}}_RECORD_WORDS: u32 = {{recordWords}}u;
 `],
   ["schemes/codes/codes_apart.hbs", `{{> (lookup . "codePartial")}}
 
-// Codes in a row, from code index on.
-fn {{side}}_codes(record: u32, index: u32) -> array<u32, {{laneCodes.length}}> {
+// Codes of token token in a row, from code index on.
+fn {{side}}_codes(record: u32, token: u32, index: u32) -> array<u32, {{laneCodes.length}}> {
   return array<u32, {{laneCodes.length}}>(
 {{#each laneCodes}}
-    {{../side}}_code(record, index + {{index}}u),
+    {{../side}}_code(record + token * {{../upper}}_TOKEN_WORDS, token * {{../upper}}_TOKEN_CODES + index + {{index}}u),
 {{/each}}
   );
 }
 `],
-  ["schemes/codes/codes_word.hbs", `// Codes in a row, from code index on; they lie in one word.
-fn {{side}}_codes(record: u32, index: u32) -> array<u32, {{laneCodes.length}}> {
-  let bit = index * {{upper}}_BITS;
-  let word = {{side}}_records[record + (bit >> 5u)] >> (bit & 31u);
+  ["schemes/codes/codes_word.hbs", `// Codes of token token in a row, from code index on; they lie in one word.
+fn {{side}}_codes(record: u32, token: u32, index: u32) -> array<u32, {{laneCodes.length}}> {
+  let bit = (token * {{upper}}_TOKEN_CODES + index) * {{upper}}_BITS;
+  let word = {{side}}_records[record + ((bit >> 5u) + token * {{upper}}_TOKEN_WORDS)] >> (bit & 31u);
   return array<u32, {{laneCodes.length}}>(
 {{#each laneCodes}}
     (word >> ({{index}}u * {{../upper}}_BITS)) & {{../upper}}_MASK,
@@ -4317,9 +4472,9 @@ fn {{side}}_codes(record: u32, index: u32) -> array<u32, {{laneCodes.length}}> {
   );
 }
 `],
-  ["schemes/codes/codes_words.hbs", `// Codes in a row, from code index on; they fill whole words.
-fn {{side}}_codes(record: u32, index: u32) -> array<u32, {{laneCodes.length}}> {
-  let first = record + index * {{upper}}_BITS / 32u;
+  ["schemes/codes/codes_words.hbs", `// Codes of token token in a row, from code index on; they fill whole words.
+fn {{side}}_codes(record: u32, token: u32, index: u32) -> array<u32, {{laneCodes.length}}> {
+  let first = record + ((token * {{upper}}_TOKEN_CODES + index) * {{upper}}_BITS / 32u + token * {{upper}}_TOKEN_WORDS);
 {{#each laneWords}}
   let word_{{index}} = {{../side}}_records[first + {{index}}u];
 {{/each}}
@@ -4388,7 +4543,7 @@ fn {{side}}_level(codebook: u32, centroid: u32) -> f32 {
 // Levels of channels 4 chunk to 4 chunk + {{lastChannel}} of token token of the record at record, a chunk a column.
 fn {{side}}_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat{{chunkCount}}x4<f32> {
   let first = chunk * 4u;
-  let codes = {{side}}_codes(record, token * {{upper}}_CODES + first);
+  let codes = {{side}}_codes(record, token, first);
   return mat{{chunkCount}}x4<f32>(
 {{#each laneCodes}}
     {{../side}}_level(codebook, (first + {{index}}u) * {{../upper}}_CENTROIDS + codes[{{index}}]),
@@ -4407,7 +4562,7 @@ fn {{side}}_levels(codebook: u32, centroid: u32) -> vec2<f32> {
 // Levels of channels 4 chunk to 4 chunk + {{lastChannel}} of token token of the record at record, a chunk a column.
 fn {{side}}_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat{{chunkCount}}x4<f32> {
   let first = chunk * 2u;
-  let codes = {{side}}_codes(record, token * {{upper}}_CODES + first);
+  let codes = {{side}}_codes(record, token, first);
 {{#each laneCodes}}
   let levels_{{index}} = {{../side}}_levels(codebook, (first + {{index}}u) * {{../upper}}_CENTROIDS + codes[{{index}}]);
 {{/each}}
@@ -4430,18 +4585,28 @@ fn {{side}}_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat{{c
 `],
   ["schemes/coupled/codebook_none.hbs", `{{! No codebook that is learned. }}
 `],
-  ["schemes/coupled/codebook_pairs.hbs", `// Words first + 2 pair and the next; first is even. An index in pairs spares what a division would cost.
+  ["schemes/coupled/codebook_pairs.hbs", `// Words 2 pair and the next.
+fn codebook_pair_at(pair: u32) -> vec2<u32> {
+  return codebook_pairs[pair];
+}
+
+// Words first + 2 pair and the next; first is even. An index in pairs spares what a division would cost.
 fn codebook_pair(first: u32, pair: u32) -> vec2<u32> {
-  return codebook_pairs[(first >> 1u) + pair];
+  return codebook_pair_at((first >> 1u) + pair);
 }
 `],
   ["schemes/coupled/codebook_words.hbs", `fn codebook_word(at: u32) -> u32 {
   return codebooks[at];
 }
 
+// Words 2 pair and the next.
+fn codebook_pair_at(pair: u32) -> vec2<u32> {
+  return vec2<u32>(codebooks[2u * pair], codebooks[2u * pair + 1u]);
+}
+
 // Words first + 2 pair and the next; first is even.
 fn codebook_pair(first: u32, pair: u32) -> vec2<u32> {
-  return vec2<u32>(codebooks[first + 2u * pair], codebooks[first + 2u * pair + 1u]);
+  return codebook_pair_at(first / 2u + pair);
 }
 `],
   ["schemes/coupled/coded_keys_levels.hbs", `fn coded_grids(block: Block, chunk: u32) -> Grids {
@@ -4807,13 +4972,17 @@ const ROW_TOKENS: u32 = {{rowTokens}}u; // most tokens whose search is by rows
   ["schemes/coupled/words_c4.hbs", `{{> centroid_grid}}
 
 {{> (lookup . "codesPartial")}}
+// Where the centroids of chunk chunk begin.
+fn {{side}}_row(codebook: u32, chunk: u32) -> u32 {
+  return codebook + HEAD_DIM + chunk * {{upper}}_CENTROIDS;
+}
+
 // Levels of channels 4 chunk to 4 chunk + {{lastChannel}} of token token of the record at record: a word of a centroid for each chunk.
-fn {{side}}_words(codebook: u32, record: u32, token: u32, chunk: u32) -> array<u32, {{chunkCount}}> {
-  let codes = {{side}}_codes(record, token * {{upper}}_CODES + chunk);
-  let centroids = codebook + HEAD_DIM + chunk * {{upper}}_CENTROIDS;
+fn {{side}}_words(row: u32, record: u32, token: u32, chunk: u32) -> array<u32, {{chunkCount}}> {
+  let codes = {{side}}_codes(record, token, chunk);
   return array<u32, {{chunkCount}}>(
 {{#each laneCodes}}
-    {{../centroidsIn}}_word(centroids + {{index}}u * {{../upper}}_CENTROIDS + codes[{{index}}]),
+    {{../centroidsIn}}_word(row + {{index}}u * {{../upper}}_CENTROIDS + codes[{{index}}]),
 {{/each}}
   );
 }
@@ -4821,13 +4990,18 @@ fn {{side}}_words(codebook: u32, record: u32, token: u32, chunk: u32) -> array<u
   ["schemes/coupled/words_wide.hbs", `{{> centroid_grid}}
 
 {{> (lookup . "codesPartial")}}
+// The pair of words with which the centroids of the code begin that holds chunk chunk; of centroids of more channels, the pair in
+// the first of them that holds the chunk.
+fn {{side}}_row(codebook: u32, chunk: u32) -> u32 {
+  let code = chunk / ({{upper}}_CHANNELS / 4u);
+  return (codebook + HEAD_DIM + chunk % ({{upper}}_CHANNELS / 4u)) / 2u + code * {{upper}}_CENTROIDS * ({{upper}}_CHANNELS / 8u);
+}
+
 // Levels of channels 4 chunk to 4 chunk + {{lastChannel}} of token token of the record at record, four to a word.
-fn {{side}}_words(codebook: u32, record: u32, token: u32, chunk: u32) -> array<u32, {{chunkCount}}> {
-  let first = chunk / ({{upper}}_CHANNELS / 4u);
-  let codes = {{side}}_codes(record, token * {{upper}}_CODES + first);
-  let centroids = codebook + HEAD_DIM + chunk % ({{upper}}_CHANNELS / 4u);
+fn {{side}}_words(row: u32, record: u32, token: u32, chunk: u32) -> array<u32, {{chunkCount}}> {
+  let codes = {{side}}_codes(record, token, chunk / ({{upper}}_CHANNELS / 4u));
 {{#each pairs}}
-  let pair_{{index}} = {{../centroidsIn}}_pair(centroids, ((first + {{code}}u) * {{../upper}}_CENTROIDS + codes[{{code}}]) * ({{../upper}}_CHANNELS / 8u) + {{pair}}u);
+  let pair_{{index}} = {{../centroidsIn}}_pair_at(row + codes[{{code}}] * ({{../upper}}_CHANNELS / 8u) + ({{code}}u * {{../upper}}_CENTROIDS * ({{../upper}}_CHANNELS / 8u) + {{pair}}u));
 {{/each}}
   return array<u32, {{chunkCount}}>(
 {{#each pairs}}
@@ -5962,8 +6136,8 @@ fn mean_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
 // Scores of the lane's tokens for every row: a coded key is its record's mean, before the rotary embedding, and its codes.
 // Only one of the two sources has a trip count above 0.
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
-  let coded_chunks = trips(tile, true, lane, CHUNKS);
-  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_chunks = trips(tile, true, CHUNKS);
+  let exact_chunks = trips(tile, false, CHUNKS);
   let mean_chunks = coded_chunks;
   let mean_pairs = min(mean_chunks, ROTARY_CHUNKS);
   let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
@@ -5978,8 +6152,8 @@ fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
 
 // Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
-  let coded_chunks = trips(tile, true, lane, CHUNKS);
-  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_chunks = trips(tile, true, CHUNKS);
+  let exact_chunks = trips(tile, false, CHUNKS);
 {{> (lookup . "startPartial")}}
 {{> plain_dot coded first="0u"}}
 {{> plain_dot exactly first="0u"}}
@@ -5995,8 +6169,8 @@ fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
 
 // Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
-  let coded_chunks = trips(tile, true, lane, CHUNKS);
-  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_chunks = trips(tile, true, CHUNKS);
+  let exact_chunks = trips(tile, false, CHUNKS);
   let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
 {{> (lookup . "startPartial")}}
 {{> plain_dot coded first="0u"}}
@@ -6053,15 +6227,15 @@ fn query_channel(channel: u32) -> vec4<f32> {
 // Scores of the lane's tokens for every row: a coded key is its record's mean, its codes, and the record's waves, which were taken
 // off before it was rotated. Only one of the two sources has a trip count above 0.
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
-  let coded_chunks = trips(tile, true, lane, CHUNKS);
-  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_chunks = trips(tile, true, CHUNKS);
+  let exact_chunks = trips(tile, false, CHUNKS);
   for (var i = 0u; i < SPAN; i += 1u) {
     scores[i] = page_scores[i * PAGE_PARTS];
   }
 {{> plain_dot coded first="0u"}}
 {{> plain_dot exactly first="0u"}}
   for (var i = 0u; i < SPAN; i += 1u) {
-    for (var item = 0u; item < trips(tile, true, lane, page_waves[i]); item += 1u) {
+    for (var item = 0u; item < trips(tile, true, page_waves[i]); item += 1u) {
       let at = key_at[i].word + CHUNKS + 2u * item;
       let wave = vec2<u32>(key_records[at], key_records[at + 1u]);
       if (wave.y == 0u) {
@@ -6815,7 +6989,7 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
 
 // Scores of the lane's tokens for every row. A span has no exact tokens.
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
-  let coded_chunks = trips(tile, true, lane, CHUNKS);
+  let coded_chunks = trips(tile, true, CHUNKS);
 {{> plain_dot coded first="0u"}}
   for (var i = 0u; i < SPAN; i += 1u) {
     scores[i] += row_biases;
@@ -7311,7 +7485,7 @@ fn centre_of(chunk: u32) -> vec4<f32> {
 {{> (lookup . "codesPartial")}}
 // Levels of channels 4 chunk to 4 chunk + {{lastChannel}} of token token of the record at record, a chunk and a word of a centroid each.
 fn {{side}}_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat{{chunkCount}}x4<f32> {
-  let codes = {{side}}_codes(record, token * {{upper}}_CODES + chunk);
+  let codes = {{side}}_codes(record, token, chunk);
   let centroids = codebook + HEAD_DIM + {{upper}}_CHANNELS;
   return mat{{chunkCount}}x4<f32>(
 {{#each laneCodes}}
@@ -7325,7 +7499,7 @@ fn {{side}}_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat{{c
 {{> (lookup . "codesPartial")}}
 // Levels of channels 4 chunk to 4 chunk + {{lastChannel}} of token token of the record at record, a chunk a column.
 fn {{side}}_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat{{chunkCount}}x4<f32> {
-  let codes = {{side}}_codes(record, token * {{upper}}_CODES + chunk / 2u);
+  let codes = {{side}}_codes(record, token, chunk / 2u);
   let centroids = codebook + HEAD_DIM + {{upper}}_CHANNELS;
 {{#each laneCodes}}
   let pair_{{index}} = codebook_pair(centroids, codes[{{index}}]);

@@ -107,6 +107,7 @@ const chosen = (better: (a: number, b: number) => boolean): Scalar => (a, b) => 
 export const SCALAR: Readonly<Record<string, Scalar>> = {
   s_mov_b32: (a) => [a],
   s_movk_i32: (a) => [((a << 16) >> 16) >>> 0],
+  s_brev_b32: (a) => [parseInt(a.toString(2).padStart(32, "0").split("").reverse().join(""), 2)],
   s_add_u32: (a, b) => carrying(a + b),
   s_sub_u32: (a, b) => carrying(a - b),
   s_addc_u32: (a, b, condition) => carrying(a + b + condition),

@@ -3,6 +3,9 @@ import { NEAR_TOKENS } from "../../src/kernels/constants.ts";
 import { AT_TILE, EXACT_KEYS, pages, QUERIES } from "./attention.ts";
 import type { Context } from "./kernel_row.ts";
 
+/** Where a lane finds its coded tokens: one by one behind its first, in one page. */
+export const consecutivePlace = (index: number): string => `key_behind(${index}u)`;
+
 /**
  * Keys that are read as vectors by `codedKeysPartial`: those of slow bands are multiplied with a
  * query that is turned once for all tokens of a lane.
@@ -13,7 +16,7 @@ export function anchoredScore(span: number, codedKeysPartial: string): Context {
     headerPartial: "header_anchored",
     scorePartial: "score_anchored",
     exactly: EXACT_KEYS,
-    coded: { source: "coded", ...pages("SPAN", span), queries: QUERIES.name },
+    coded: { source: "coded", ...pages("SPAN", span, consecutivePlace), queries: QUERIES.name },
     codedKeysPartial,
     preparePartial: "prepare_rope",
     atTile: AT_TILE,

@@ -43,9 +43,7 @@ export function sumsContext(headDim: number, mix: Context): Context {
   return {
     firstChunk: "0u",
     laneSums: wide ? "array<vec4<f32>, LANE_CHUNKS>" : "mat4x4<f32>",
-    rescaleTotalsPartial: `rescale_totals${way}`,
     sumChunksPartial: `sum_chunks${way}`,
-    addSumsPartial: `add_sums${way}`,
     ...(narrow && { mixValuesPartial: wide ? "mix_values_wide" : narrow }),
   };
 }

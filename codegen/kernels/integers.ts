@@ -4,7 +4,7 @@
  */
 import { BLOCK_ROWS } from "../../src/kernels/constants.ts";
 import type { KernelFeature, KeyVariant } from "../../src/kernels/name.ts";
-import { anchoredScore } from "./anchored.ts";
+import { anchoredScore, consecutivePlace } from "./anchored.ts";
 import { EXACT_KEYS, pages, QUERIES, VALUE_CHANNELS } from "./attention.ts";
 import type { Context, TemplateValue } from "./kernel_row.ts";
 
@@ -62,7 +62,10 @@ export function integerMix(digits: number): Context {
     mixPartial: "mix_integers",
     weightsPartial: "weights_integers",
     packsPartial: "packs_tile",
+    packedAt: "half * WORKGROUP + lane",
     unitPartial: "unit_tile",
+    flushPartial: "flush_sums",
+    sumUnitsPartial: "sum_units",
     softenedPartial: "kept_weight",
     mixPagesPartial: "mix_quads",
     digits: digitsFrom(digits),
@@ -83,11 +86,20 @@ export function integerMix(digits: number): Context {
   };
 }
 
-/** The text that makes a byte of a query's whole numbers. */
-function queryByte(digits: number, digit: number, whole: string): string {
-  if (digits === 1) return whole;
-  const high = `(${whole} + 128) >> vec4<u32>(8u)`;
-  return digit === 0 ? high : `${whole} - ((${high}) << vec4<u32>(8u))`;
+/** How whole numbers become bytes, of which all but the highest are counted from 128 on the way. */
+function queryBytes(digits: number): Context {
+  return {
+    queryWhole: `${127 * 256 ** (digits - 1)}.0`,
+    queryOrigin: `${1.5 * 2 ** 23 + (digits === 1 ? 0 : 128)}.0`,
+    queryDigits: digitsFrom(digits).map(({ digit, shift }) => ({
+      digit,
+      bytes: shift > 0
+        ? `pack4xI8(bits >> vec4<u32>(${shift}u))`
+        : digits > 1
+        ? "pack4xI8(bits) ^ 0x80808080u"
+        : "pack4xI8(bits)",
+    })),
+  };
 }
 
 /** A page of a tile, and what its sums are. */
@@ -96,17 +108,16 @@ interface DigitSum {
   readonly products: readonly Context[];
 }
 
-/** The largest whole number of a query: its bytes are signed, and the high one is rounded. */
-function queryWhole(digits: number): string {
-  return `${127 * 256 ** (digits - 1)}.0`;
-}
-
 const query = (chunk: number, digit: number) => `query_${chunk}_${digit}`;
 
 /** Sums of the products of queries with the levels of a lane's tokens, one in each page of a tile. */
-function digitSums(digits: number, span: number): DigitSum[] {
+function digitSums(
+  digits: number,
+  span: number,
+  placeOf?: (index: number) => string,
+): DigitSum[] {
   const sum = (page: number) => (digit: number) => `sum_${page}_${digit}`;
-  return (pages("SPAN", span).pages as readonly { index: number; place: string }[])
+  return (pages("SPAN", span, placeOf).pages as readonly { index: number; place: string }[])
     .map(({ index: page, place }) => ({
       page,
       place,
@@ -132,21 +143,18 @@ export function integerScore(digits: number, span: number): Context {
     atQuery: QUERIES,
     exactly: EXACT_KEYS,
     headerPartial: "header_plain",
-    queryDigits: digitsFrom(digits).map(({ digit }) => ({
-      digit,
-      bytes: queryByte(digits, digit, "whole"),
-    })),
-    queryWhole: queryWhole(digits),
+    ...queryBytes(digits),
     digitChunks: KEY_CHUNKS.map((chunk) => ({ chunk, queries: chunkQueries(digits, chunk) })),
     digitSums: digitSums(digits, span),
   };
 }
 
 /**
- * The same for keys with anchors: bands whose anchors are whole pages are scored in integers, with
- * queries that are turned for each page.
+ * The same for keys with anchors: bands that have some are scored in integers, with queries that
+ * are turned for each anchor.
  *
  * @param codesOffset What is added to a record's first word to find its codes. Defaults to nothing.
+ * @param laneMeansPartial What a lane's tokens share beside the lowest levels. Defaults to nothing.
  */
 export function anchoredIntegerScore(
   digits: number,
@@ -162,19 +170,17 @@ export function anchoredIntegerScore(
     scorePartial: "score_anchored_integers",
     // A tile has as many anchors as pages at most; weights take 16 entries of a page.
     packsPartial: "packs_paged",
-    packs: digits * span * Math.max(16, headDim / 4),
-    queryWhole: queryWhole(digits),
-    pageDigits: digitsFrom(digits).map(({ digit }) => ({
-      digit,
-      first: queryByte(digits, digit, "wholes[0]"),
-      second: queryByte(digits, digit, "wholes[1]"),
-    })),
+    packedAt: "lane * (SPAN / 4u) + half",
+    packs: span * Math.max(16, headDim / 4),
+    ...queryBytes(digits),
+    laneMeansPartial: "lane_means_none",
     digitChunks: KEY_CHUNKS.map((chunk) => ({
+      chunk,
       half: half(chunk),
       part: chunk % 2,
       queries: chunkQueries(digits, chunk),
     })),
-    digitSums: digitSums(digits, span).map(({ products, ...page }) => ({
+    digitSums: digitSums(digits, span, consecutivePlace).map(({ products, ...page }) => ({
       ...page,
       codes: `${page.place}.word${codesOffset}`,
       products: products.map((product, chunk) => ({

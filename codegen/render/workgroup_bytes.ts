@@ -40,9 +40,17 @@ export function workgroupBytes(wgsl: string): number {
   const aliases = new Map(
     [...wgsl.matchAll(/^alias (\w+) = ([^;]+);/gm)].map(([, name, type]) => [name!, type!]),
   );
+  /** Bytes of an element: a type, or as many as an array in an array has. */
+  function sizeOf(type: string): number {
+    const [, inner, length] = /^array<(.+), (.+)>$/.exec(type) ?? [];
+    if (inner !== undefined) return sizeOf(inner) * evaluate(length!, constants);
+    const size = SIZES[aliases.get(type) ?? type];
+    if (size === undefined) throw new TypeError(`Cannot tell how large ${type} of a kernel is`);
+    return size;
+  }
   let bytes = 0;
-  for (const [, type, length] of wgsl.matchAll(/^var<workgroup> \w+: array<(.+), (.+)>;/gm)) {
-    bytes += SIZES[aliases.get(type!) ?? type!]! * evaluate(length!, constants);
+  for (const [, type] of wgsl.matchAll(/^var<workgroup> \w+: (array<.+>);/gm)) {
+    bytes += sizeOf(type!);
   }
   for (const [, type] of wgsl.matchAll(/^var<workgroup> \w+: (u32|atomic<u32>);/gm)) {
     bytes += SIZES[type!]!;

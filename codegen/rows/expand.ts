@@ -107,6 +107,7 @@ function rotationContext(...schemes: readonly SchemeKernels[]): Context {
 const MIXED_PLAIN: Context = {
   weightsPartial: "weights_floats",
   unitPartial: "unit_none",
+  sumUnitsPartial: "sum_units_none",
   softenedPartial: "softened_weight",
   mixTilePartial: "mix_tile_none",
   mixPagesPartial: "mix_pages",

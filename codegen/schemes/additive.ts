@@ -204,6 +204,8 @@ export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels 
         }),
         mix: (variant) => ({
           unitPartial: "unit_none",
+          flushPartial: "flush_scaled",
+          sumUnitsPartial: "sum_units_none",
           softenedPartial: "softened_added",
           finishPartial: "finish_added",
           pageSumsPartial: "page_sums_within",
@@ -222,6 +224,7 @@ export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels 
               ),
               codedKeysPartial: "coded_keys_added",
               scorePartial: "score_added_anchored_integers",
+              laneMeansPartial: "lane_means",
             };
           }
           return variant !== "plain" ? undefined : {

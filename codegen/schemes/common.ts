@@ -121,7 +121,20 @@ export function codedSizes(
   { channels, codeBits, centroids, layout }: Scheme,
   headDim: number,
 ): Context {
-  return { channels, codeBits, mask: 2 ** codeBits - 1, centroids, codes: layout(headDim).codes };
+  const { codes, tokens, words } = layout(headDim);
+  const bits = codes * codeBits;
+  const apart = tokens === 1 ? words : bits % 32 === 0 ? bits / 32 : undefined;
+  return {
+    channels,
+    codeBits,
+    mask: 2 ** codeBits - 1,
+    centroids,
+    codes,
+    // Of records of one token, the next record's lie as far apart as if all were one record.
+    runTokens: tokens === 1 ? PAGE_TOKENS : tokens,
+    tokenWords: apart ?? 0,
+    tokenCodes: apart === undefined ? codes : 0,
+  };
 }
 
 /**

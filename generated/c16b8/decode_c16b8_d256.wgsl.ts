@@ -12,6 +12,9 @@ const CODED_BITS: u32 = 8u; // bits per code
 const CODED_MASK: u32 = 255u;
 const CODED_CENTROIDS: u32 = 256u;
 const CODED_CODES: u32 = 16u; // codes per token
+const CODED_RUN_TOKENS: u32 = 64u; // tokens whose codes lie evenly apart: by
+const CODED_TOKEN_WORDS: u32 = 4u; // so many words, or if these are none
+const CODED_TOKEN_CODES: u32 = 0u; // by so many codes
 const CODED_RECORD_TOKENS: u32 = 1u;
 const CODED_RECORD_WORDS: u32 = 4u;
 const CODED_CODEBOOK_WORDS: u32 = 16640u; // per head
@@ -126,9 +129,14 @@ fn codebook_word(at: u32) -> u32 {
   return codebooks[at];
 }
 
+// Words 2 pair and the next.
+fn codebook_pair_at(pair: u32) -> vec2<u32> {
+  return vec2<u32>(codebooks[2u * pair], codebooks[2u * pair + 1u]);
+}
+
 // Words first + 2 pair and the next; first is even.
 fn codebook_pair(first: u32, pair: u32) -> vec2<u32> {
-  return vec2<u32>(codebooks[first + 2u * pair], codebooks[first + 2u * pair + 1u]);
+  return codebook_pair_at(first / 2u + pair);
 }
 
 // The grids of channels 4 chunk to 4 chunk + 3.

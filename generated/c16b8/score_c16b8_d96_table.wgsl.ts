@@ -26,6 +26,9 @@ const KEY_BITS: u32 = 8u; // bits per code
 const KEY_MASK: u32 = 255u;
 const KEY_CENTROIDS: u32 = 256u;
 const KEY_CODES: u32 = 6u; // codes per token
+const KEY_RUN_TOKENS: u32 = 2u; // tokens whose codes lie evenly apart: by
+const KEY_TOKEN_WORDS: u32 = 0u; // so many words, or if these are none
+const KEY_TOKEN_CODES: u32 = 6u; // by so many codes
 const KEY_RECORD_TOKENS: u32 = 2u;
 const KEY_RECORD_WORDS: u32 = 3u;
 const KEY_CODEBOOK_WORDS: u32 = 6240u; // per head
@@ -262,10 +265,10 @@ fn levels_of(word: u32) -> vec4<f32> {
   return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
 }
 
-// Codes in a row, from code index on; they lie in one word.
-fn key_codes(record: u32, index: u32) -> array<u32, 1> {
-  let bit = index * KEY_BITS;
-  let word = key_records[record + (bit >> 5u)] >> (bit & 31u);
+// Codes of token token in a row, from code index on; they lie in one word.
+fn key_codes(record: u32, token: u32, index: u32) -> array<u32, 1> {
+  let bit = (token * KEY_TOKEN_CODES + index) * KEY_BITS;
+  let word = key_records[record + ((bit >> 5u) + token * KEY_TOKEN_WORDS)] >> (bit & 31u);
   return array<u32, 1>(
     (word >> (0u * KEY_BITS)) & KEY_MASK,
   );
@@ -326,10 +329,10 @@ fn find_keys(entry: Entry, block: Block, tile: Tile, lane: u32) {
   }
 }
 
-// How often the lane goes through a loop over one of the two sources: never through that of the other, nor where all its
-// tokens lie past the tile's end.
-fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
-  return select(0u, count, coded == tile.coded && tile.first + lane < tile.end);
+// How often lanes go through a loop over one of the two sources: never through that of the other. All lanes as often, so that
+// what depends on the turn alone is computed once for all of them.
+fn trips(tile: Tile, coded: bool, count: u32) -> u32 {
+  return select(0u, count, coded == tile.coded);
 }
 
 // Of the eight channels of two chunks, the first of which is even.
@@ -363,12 +366,12 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
 
 // Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
-  let coded_codes = trips(tile, true, lane, KEY_CODES);
-  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_codes = trips(tile, true, KEY_CODES);
+  let exact_chunks = trips(tile, false, CHUNKS);
   let first = table_of(block) * TABLE_ENTRIES;
   for (var group = 0u; group < coded_codes; group += 1u) {
     for (var i = 0u; i < SPAN; i += 1u) {
-      let codes = key_codes(key_at[i].word, key_at[i].token * KEY_CODES + group);
+      let codes = key_codes(key_at[i].word, key_at[i].token, group);
       scores[i] += table[first + (group + 0u) * KEY_CENTROIDS + codes[0]];
     }
   }
@@ -393,7 +396,9 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     scores[i] = vec4<f32>();
   }
   find_keys(entry, block, tile, lane);
-  score_tokens(block, tile, lane);
+  if (tile.first + lane < tile.end) {
+    score_tokens(block, tile, lane);
+  }
   var first = vec4<u32>();
   var end = vec4<u32>(); // of the positions that each row sees
   for (var row = 0u; row < ROWS; row += 1u) {
@@ -403,14 +408,20 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     end[row] = select(0u, range.y, at < block.rows);
   }
   for (var i = 0u; i < SPAN; i += 1u) {
-    let position = vec4<u32>(tile.first + i * PAGE_TOKENS + lane);
     var score = scores[i];
     if (SOFTCAP) {
       // Clamped because tanh may overflow where it has long been 1.
       let cap = vec4<f32>(layer.softcap);
       score = cap * tanh(clamp(score / cap, vec4<f32>(-20.0), vec4<f32>(20.0)));
     }
-    scores[i] = select(vec4<f32>(HIDDEN), score, (position >= first) & (position < end));
+    scores[i] = score;
+  }
+  // Most tiles are seen whole.
+  if (!all((first <= vec4<u32>(tile.first)) & (end >= vec4<u32>(tile.first + TILE)))) {
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let position = vec4<u32>(tile.first + i * PAGE_TOKENS + lane);
+      scores[i] = select(vec4<f32>(HIDDEN), scores[i], (position >= first) & (position < end));
+    }
   }
 }
 

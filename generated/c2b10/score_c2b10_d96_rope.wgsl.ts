@@ -26,6 +26,9 @@ const KEY_BITS: u32 = 10u; // bits per code
 const KEY_MASK: u32 = 1023u;
 const KEY_CENTROIDS: u32 = 1024u;
 const KEY_CODES: u32 = 48u; // codes per token
+const KEY_RUN_TOKENS: u32 = 64u; // tokens whose codes lie evenly apart: by
+const KEY_TOKEN_WORDS: u32 = 15u; // so many words, or if these are none
+const KEY_TOKEN_CODES: u32 = 0u; // by so many codes
 const KEY_RECORD_TOKENS: u32 = 1u;
 const KEY_RECORD_WORDS: u32 = 15u;
 const KEY_CODEBOOK_WORDS: u32 = 24672u; // per head
@@ -268,9 +271,14 @@ fn codebook_word(at: u32) -> u32 {
   return codebooks[at];
 }
 
+// Words 2 pair and the next.
+fn codebook_pair_at(pair: u32) -> vec2<u32> {
+  return vec2<u32>(codebooks[2u * pair], codebooks[2u * pair + 1u]);
+}
+
 // Words first + 2 pair and the next; first is even.
 fn codebook_pair(first: u32, pair: u32) -> vec2<u32> {
-  return vec2<u32>(codebooks[first + 2u * pair], codebooks[first + 2u * pair + 1u]);
+  return codebook_pair_at(first / 2u + pair);
 }
 
 // The grids of channels 4 chunk to 4 chunk + 3.
@@ -300,13 +308,13 @@ fn key_code(record: u32, index: u32) -> u32 {
   return code & KEY_MASK;
 }
 
-// Codes in a row, from code index on.
-fn key_codes(record: u32, index: u32) -> array<u32, 4> {
+// Codes of token token in a row, from code index on.
+fn key_codes(record: u32, token: u32, index: u32) -> array<u32, 4> {
   return array<u32, 4>(
-    key_code(record, index + 0u),
-    key_code(record, index + 1u),
-    key_code(record, index + 2u),
-    key_code(record, index + 3u),
+    key_code(record + token * KEY_TOKEN_WORDS, token * KEY_TOKEN_CODES + index + 0u),
+    key_code(record + token * KEY_TOKEN_WORDS, token * KEY_TOKEN_CODES + index + 1u),
+    key_code(record + token * KEY_TOKEN_WORDS, token * KEY_TOKEN_CODES + index + 2u),
+    key_code(record + token * KEY_TOKEN_WORDS, token * KEY_TOKEN_CODES + index + 3u),
   );
 }
 // Levels of the two channels of a centroid, two centroids to a word.
@@ -317,7 +325,7 @@ fn key_levels(codebook: u32, centroid: u32) -> vec2<f32> {
 // Levels of channels 4 chunk to 4 chunk + 7 of token token of the record at record, a chunk a column.
 fn key_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat2x4<f32> {
   let first = chunk * 2u;
-  let codes = key_codes(record, token * KEY_CODES + first);
+  let codes = key_codes(record, token, first);
   let levels_0 = key_levels(codebook, (first + 0u) * KEY_CENTROIDS + codes[0]);
   let levels_1 = key_levels(codebook, (first + 1u) * KEY_CENTROIDS + codes[1]);
   let levels_2 = key_levels(codebook, (first + 2u) * KEY_CENTROIDS + codes[2]);
@@ -383,10 +391,10 @@ fn find_keys(entry: Entry, block: Block, tile: Tile, lane: u32) {
   }
 }
 
-// How often the lane goes through a loop over one of the two sources: never through that of the other, nor where all its
-// tokens lie past the tile's end.
-fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
-  return select(0u, count, coded == tile.coded && tile.first + lane < tile.end);
+// How often lanes go through a loop over one of the two sources: never through that of the other. All lanes as often, so that
+// what depends on the turn alone is computed once for all of them.
+fn trips(tile: Tile, coded: bool, count: u32) -> u32 {
+  return select(0u, count, coded == tile.coded);
 }
 
 // Of the eight channels of two chunks, the first of which is even.
@@ -491,8 +499,8 @@ fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
 
 // Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
-  let coded_chunks = trips(tile, true, lane, CHUNKS);
-  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_chunks = trips(tile, true, CHUNKS);
+  let exact_chunks = trips(tile, false, CHUNKS);
   let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
   let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
   for (var pair = 0u; pair < coded_pairs; pair += 2u) {
@@ -699,7 +707,9 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     scores[i] = vec4<f32>();
   }
   find_keys(entry, block, tile, lane);
-  score_tokens(block, tile, lane);
+  if (tile.first + lane < tile.end) {
+    score_tokens(block, tile, lane);
+  }
   var first = vec4<u32>();
   var end = vec4<u32>(); // of the positions that each row sees
   for (var row = 0u; row < ROWS; row += 1u) {
@@ -709,14 +719,20 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     end[row] = select(0u, range.y, at < block.rows);
   }
   for (var i = 0u; i < SPAN; i += 1u) {
-    let position = vec4<u32>(tile.first + i * PAGE_TOKENS + lane);
     var score = scores[i];
     if (SOFTCAP) {
       // Clamped because tanh may overflow where it has long been 1.
       let cap = vec4<f32>(layer.softcap);
       score = cap * tanh(clamp(score / cap, vec4<f32>(-20.0), vec4<f32>(20.0)));
     }
-    scores[i] = select(vec4<f32>(HIDDEN), score, (position >= first) & (position < end));
+    scores[i] = score;
+  }
+  // Most tiles are seen whole.
+  if (!all((first <= vec4<u32>(tile.first)) & (end >= vec4<u32>(tile.first + TILE)))) {
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let position = vec4<u32>(tile.first + i * PAGE_TOKENS + lane);
+      scores[i] = select(vec4<f32>(HIDDEN), scores[i], (position >= first) & (position < end));
+    }
   }
 }
 

@@ -29,6 +29,9 @@ const VALUE_BITS: u32 = 4u; // bits per code
 const VALUE_MASK: u32 = 15u;
 const VALUE_CENTROIDS: u32 = 16u;
 const VALUE_CODES: u32 = 32u; // codes per token
+const VALUE_RUN_TOKENS: u32 = 64u; // tokens whose codes lie evenly apart: by
+const VALUE_TOKEN_WORDS: u32 = 4u; // so many words, or if these are none
+const VALUE_TOKEN_CODES: u32 = 0u; // by so many codes
 const VALUE_RECORD_TOKENS: u32 = 1u;
 const VALUE_RECORD_WORDS: u32 = 4u;
 const VALUE_CODEBOOK_WORDS: u32 = 320u; // per head
@@ -108,7 +111,6 @@ var<private> counts: vec2<f32>; // coded tiles that were skipped, and all, where
 var<private> mixed: array<mat4x4<f32>, LANE_CHUNKS>;
 var<workgroup> row_sums: array<f32, ROWS>;
 var<private> sums: mat4x4<f32>; // of what was mixed, over the slices: chunks of the lane's row
-var<private> totals: mat4x4<f32>; // of such sums
 var<private> scores: array<vec4<f32>, MAX_SPAN>;
 
 // A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code; of the tokens that
@@ -268,9 +270,14 @@ fn codebook_word(at: u32) -> u32 {
   return codebooks[at];
 }
 
+// Words 2 pair and the next.
+fn codebook_pair_at(pair: u32) -> vec2<u32> {
+  return vec2<u32>(codebooks[2u * pair], codebooks[2u * pair + 1u]);
+}
+
 // Words first + 2 pair and the next; first is even.
 fn codebook_pair(first: u32, pair: u32) -> vec2<u32> {
-  return vec2<u32>(codebooks[first + 2u * pair], codebooks[first + 2u * pair + 1u]);
+  return codebook_pair_at(first / 2u + pair);
 }
 
 // The grids of channels 4 chunk to 4 chunk + 3.
@@ -288,10 +295,10 @@ fn value_grid(codebook: u32, chunk: u32) -> Grid {
   );
 }
 
-// Codes in a row, from code index on; they lie in one word.
-fn value_codes(record: u32, index: u32) -> array<u32, 8> {
-  let bit = index * VALUE_BITS;
-  let word = value_records[record + (bit >> 5u)] >> (bit & 31u);
+// Codes of token token in a row, from code index on; they lie in one word.
+fn value_codes(record: u32, token: u32, index: u32) -> array<u32, 8> {
+  let bit = (token * VALUE_TOKEN_CODES + index) * VALUE_BITS;
+  let word = value_records[record + ((bit >> 5u) + token * VALUE_TOKEN_WORDS)] >> (bit & 31u);
   return array<u32, 8>(
     (word >> (0u * VALUE_BITS)) & VALUE_MASK,
     (word >> (1u * VALUE_BITS)) & VALUE_MASK,
@@ -311,7 +318,7 @@ fn value_levels(codebook: u32, centroid: u32) -> vec2<f32> {
 // Levels of channels 4 chunk to 4 chunk + 15 of token token of the record at record, a chunk a column.
 fn value_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat4x4<f32> {
   let first = chunk * 2u;
-  let codes = value_codes(record, token * VALUE_CODES + first);
+  let codes = value_codes(record, token, first);
   let levels_0 = value_levels(codebook, (first + 0u) * VALUE_CENTROIDS + codes[0]);
   let levels_1 = value_levels(codebook, (first + 1u) * VALUE_CENTROIDS + codes[1]);
   let levels_2 = value_levels(codebook, (first + 2u) * VALUE_CENTROIDS + codes[2]);
@@ -361,10 +368,10 @@ fn top_of(own: vec4<f32>, lane: u32) -> vec4<f32> {
   tops[lane] = own;
   workgroupBarrier();
   var top = own;
-  for (var other = 1u; other < select(1u, TOP_LANES, lane < TOP_GROUPS); other += 1u) {
-    top = max(top, tops[other * TOP_GROUPS + lane]);
-  }
   if (lane < TOP_GROUPS) {
+    for (var other = 1u; other < TOP_LANES; other += 1u) {
+      top = max(top, tops[other * TOP_GROUPS + lane]);
+    }
     group_tops[lane] = top;
   }
   workgroupBarrier();
@@ -401,19 +408,20 @@ fn soften_tile(tile: Tile, lane: u32) {
     let rescale = exp(row_max - next);
     row_max = next;
     row_sum *= rescale;
-    totals *= rescale[lane / CHUNK_LANES];
+    let kept = rescale;
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
       let rows = mixed[i];
       mixed[i] = mat4x4<f32>(
-        rows[0] * rescale.x,
-        rows[1] * rescale.y,
-        rows[2] * rescale.z,
-        rows[3] * rescale.w,
+        rows[0] * kept.x,
+        rows[1] * kept.y,
+        rows[2] * kept.z,
+        rows[3] * kept.w,
       );
     }
+    // A hidden token has no weight, even where a row has seen no other.
+    let seen = max(next, vec4<f32>(0.5 * HIDDEN));
     for (var i = 0u; i < SPAN; i += 1u) {
-      let score = scores[i];
-      let weight = select(exp(score - next), vec4<f32>(), score <= vec4<f32>(HIDDEN));
+      let weight = exp(scores[i] - seen);
       weights[i * PAGE_TOKENS + lane] = weight;
       row_sum += weight;
     }
@@ -469,9 +477,25 @@ fn sum_chunk(rows: mat4x4<f32>, lane: u32) -> vec4<f32> {
   return sum;
 }
 
-// After the last tile, what was mixed is summed over the slices. So it is after the last coded one, because what coding did
-// to values is undone before exact ones are added.
-fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, end: u32, lane: u32) {
+// The other way: a chunk's sums, given back to the lanes of the first slice as what they mixed.
+fn shared_chunk(sum: vec4<f32>, lane: u32) -> mat4x4<f32> {
+  workgroupBarrier();
+  weights[lane] = sum;
+  workgroupBarrier();
+  if (lane >= CHUNK_LANES) {
+    return mat4x4<f32>();
+  }
+  return mat4x4<f32>(
+    weights[lane],
+    weights[CHUNK_LANES + lane],
+    weights[2u * CHUNK_LANES + lane],
+    weights[3u * CHUNK_LANES + lane],
+  );
+}
+
+// After the last tile, what was mixed is summed over the slices, and written. It is summed after the last coded one as well,
+// because what coding did to values is undone before exact ones are added.
+fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, end: u32, split: u32, lane: u32) {
   if (at + 1u == end || at + 1u == tiles.coded) {
     tops[lane] = row_sum;
     sums[0] = sum_chunk(mixed[0], lane);
@@ -489,7 +513,13 @@ fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, en
     if (tile.coded) {
       finish_coded(entry, block, lane);
     }
-    totals += sums;
+    if (at + 1u == end) {
+      write_partials(entry, block, split, lane);
+    } else {
+      for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+        mixed[i] = shared_chunk(sums[i], lane);
+      }
+    }
   }
 }
 
@@ -499,7 +529,7 @@ fn write_partials(entry: Entry, block: Block, split: u32, lane: u32) {
   if (lane < used * CHUNK_LANES) {
     let chunk = partial_of(entry, block, lane / CHUNK_LANES, split) + lane_chunk(lane);
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      partials_written[chunk + i] = totals[i];
+      partials_written[chunk + i] = sums[i];
     }
   }
   if (lane < used && lane_chunk(0u) == 0u) {
@@ -531,7 +561,11 @@ fn main(
   let end = min((workgroup.x + 1u) * share, total);
   // Where tiles may be skipped, exact ones come before all others for their largest scores alone: most weight is there as a rule.
   let own = workgroup.x * share;
-  let peeks = select(0u, total - tiles.coded, SKIP_BELOW > 0.0 && own < end);
+  if (own >= end) {
+    write_partials(entry, block, workgroup.x, lane);
+    return;
+  }
+  let peeks = select(0u, total - tiles.coded, SKIP_BELOW > 0.0);
   for (var turn = own; turn < end + peeks; turn += 1u) {
     let peeking = SKIP_BELOW > 0.0 && turn < own + peeks;
     let at = select(turn - peeks, turn - own + tiles.coded, peeking);
@@ -549,8 +583,7 @@ fn main(
     }
     soften_tile(tile, lane);
     mix_tile(entry, block, tile, lane);
-    finish_tile(entry, block, tiles, tile, at, end, lane);
+    finish_tile(entry, block, tiles, tile, at, end, workgroup.x, lane);
   }
-  write_partials(entry, block, workgroup.x, lane);
 }
 `;

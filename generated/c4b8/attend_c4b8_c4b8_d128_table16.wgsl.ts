@@ -30,6 +30,9 @@ const KEY_BITS: u32 = 8u; // bits per code
 const KEY_MASK: u32 = 255u;
 const KEY_CENTROIDS: u32 = 256u;
 const KEY_CODES: u32 = 32u; // codes per token
+const KEY_RUN_TOKENS: u32 = 64u; // tokens whose codes lie evenly apart: by
+const KEY_TOKEN_WORDS: u32 = 8u; // so many words, or if these are none
+const KEY_TOKEN_CODES: u32 = 0u; // by so many codes
 const KEY_RECORD_TOKENS: u32 = 1u;
 const KEY_RECORD_WORDS: u32 = 8u;
 const KEY_CODEBOOK_WORDS: u32 = 8320u; // per head
@@ -38,6 +41,9 @@ const VALUE_BITS: u32 = 8u; // bits per code
 const VALUE_MASK: u32 = 255u;
 const VALUE_CENTROIDS: u32 = 256u;
 const VALUE_CODES: u32 = 32u; // codes per token
+const VALUE_RUN_TOKENS: u32 = 64u; // tokens whose codes lie evenly apart: by
+const VALUE_TOKEN_WORDS: u32 = 8u; // so many words, or if these are none
+const VALUE_TOKEN_CODES: u32 = 0u; // by so many codes
 const VALUE_RECORD_TOKENS: u32 = 1u;
 const VALUE_RECORD_WORDS: u32 = 8u;
 const VALUE_CODEBOOK_WORDS: u32 = 8320u; // per head
@@ -131,7 +137,6 @@ var<private> counts: vec2<f32>; // coded tiles that were skipped, and all, where
 var<private> mixed: array<mat4x4<f32>, LANE_CHUNKS>;
 var<workgroup> row_sums: array<f32, ROWS>;
 var<private> sums: mat4x4<f32>; // of what was mixed, over the slices: chunks of the lane's row
-var<private> totals: mat4x4<f32>; // of such sums
 var<private> scores: array<vec4<f32>, MAX_SPAN>;
 
 // A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code; of the tokens that
@@ -291,15 +296,20 @@ fn codebook_word(at: u32) -> u32 {
   return codebooks[at];
 }
 
-// Words first + 2 pair and the next; first is even.
-fn codebook_pair(first: u32, pair: u32) -> vec2<u32> {
-  return vec2<u32>(codebooks[first + 2u * pair], codebooks[first + 2u * pair + 1u]);
+// Words 2 pair and the next.
+fn codebook_pair_at(pair: u32) -> vec2<u32> {
+  return vec2<u32>(codebooks[2u * pair], codebooks[2u * pair + 1u]);
 }
 
-// Codes in a row, from code index on; they lie in one word.
-fn key_codes(record: u32, index: u32) -> array<u32, 2> {
-  let bit = index * KEY_BITS;
-  let word = key_records[record + (bit >> 5u)] >> (bit & 31u);
+// Words first + 2 pair and the next; first is even.
+fn codebook_pair(first: u32, pair: u32) -> vec2<u32> {
+  return codebook_pair_at(first / 2u + pair);
+}
+
+// Codes of token token in a row, from code index on; they lie in one word.
+fn key_codes(record: u32, token: u32, index: u32) -> array<u32, 2> {
+  let bit = (token * KEY_TOKEN_CODES + index) * KEY_BITS;
+  let word = key_records[record + ((bit >> 5u) + token * KEY_TOKEN_WORDS)] >> (bit & 31u);
   return array<u32, 2>(
     (word >> (0u * KEY_BITS)) & KEY_MASK,
     (word >> (1u * KEY_BITS)) & KEY_MASK,
@@ -321,10 +331,10 @@ fn value_grid(codebook: u32, chunk: u32) -> Grid {
   );
 }
 
-// Codes in a row, from code index on; they lie in one word.
-fn value_codes(record: u32, index: u32) -> array<u32, 4> {
-  let bit = index * VALUE_BITS;
-  let word = value_records[record + (bit >> 5u)] >> (bit & 31u);
+// Codes of token token in a row, from code index on; they lie in one word.
+fn value_codes(record: u32, token: u32, index: u32) -> array<u32, 4> {
+  let bit = (token * VALUE_TOKEN_CODES + index) * VALUE_BITS;
+  let word = value_records[record + ((bit >> 5u) + token * VALUE_TOKEN_WORDS)] >> (bit & 31u);
   return array<u32, 4>(
     (word >> (0u * VALUE_BITS)) & VALUE_MASK,
     (word >> (1u * VALUE_BITS)) & VALUE_MASK,
@@ -332,21 +342,25 @@ fn value_codes(record: u32, index: u32) -> array<u32, 4> {
     (word >> (3u * VALUE_BITS)) & VALUE_MASK,
   );
 }
+// Where the centroids of chunk chunk begin.
+fn value_row(codebook: u32, chunk: u32) -> u32 {
+  return codebook + HEAD_DIM + chunk * VALUE_CENTROIDS;
+}
+
 // Levels of channels 4 chunk to 4 chunk + 15 of token token of the record at record: a word of a centroid for each chunk.
-fn value_words(codebook: u32, record: u32, token: u32, chunk: u32) -> array<u32, 4> {
-  let codes = value_codes(record, token * VALUE_CODES + chunk);
-  let centroids = codebook + HEAD_DIM + chunk * VALUE_CENTROIDS;
+fn value_words(row: u32, record: u32, token: u32, chunk: u32) -> array<u32, 4> {
+  let codes = value_codes(record, token, chunk);
   return array<u32, 4>(
-    codebook_word(centroids + 0u * VALUE_CENTROIDS + codes[0]),
-    codebook_word(centroids + 1u * VALUE_CENTROIDS + codes[1]),
-    codebook_word(centroids + 2u * VALUE_CENTROIDS + codes[2]),
-    codebook_word(centroids + 3u * VALUE_CENTROIDS + codes[3]),
+    codebook_word(row + 0u * VALUE_CENTROIDS + codes[0]),
+    codebook_word(row + 1u * VALUE_CENTROIDS + codes[1]),
+    codebook_word(row + 2u * VALUE_CENTROIDS + codes[2]),
+    codebook_word(row + 3u * VALUE_CENTROIDS + codes[3]),
   );
 }
 
 // The same, a chunk a column.
 fn value_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat4x4<f32> {
-  let words = value_words(codebook, record, token, chunk);
+  let words = value_words(value_row(codebook, chunk), record, token, chunk);
   return mat4x4<f32>(
     levels_of(words[0]),
     levels_of(words[1]),
@@ -410,10 +424,10 @@ fn find_keys(entry: Entry, block: Block, tile: Tile, lane: u32) {
   }
 }
 
-// How often the lane goes through a loop over one of the two sources: never through that of the other, nor where all its
-// tokens lie past the tile's end.
-fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
-  return select(0u, count, coded == tile.coded && tile.first + lane < tile.end);
+// How often lanes go through a loop over one of the two sources: never through that of the other. All lanes as often, so that
+// what depends on the turn alone is computed once for all of them.
+fn trips(tile: Tile, coded: bool, count: u32) -> u32 {
+  return select(0u, count, coded == tile.coded);
 }
 
 // Of the eight channels of two chunks, the first of which is even.
@@ -475,15 +489,15 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
 
 // Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
-  let coded_codes = trips(tile, true, lane, KEY_CODES);
-  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_codes = trips(tile, true, KEY_CODES);
+  let exact_chunks = trips(tile, false, CHUNKS);
   let first = table_of(block) * TABLE_ENTRIES;
   for (var i = 0u; i < SPAN; i += 1u) {
     scores[i] = select(vec4<f32>(), middle, tile.coded);
   }
   for (var group = 0u; group < coded_codes; group += 2u) {
     for (var i = 0u; i < SPAN; i += 1u) {
-      let codes = key_codes(key_at[i].word, key_at[i].token * KEY_CODES + group);
+      let codes = key_codes(key_at[i].word, key_at[i].token, group);
       let entry_0 = table16[first + (group + 0u) * KEY_CENTROIDS + codes[0]];
       scores[i] += vec4<f32>(unpack2x16float(entry_0.x), unpack2x16float(entry_0.y));
       let entry_1 = table16[first + (group + 1u) * KEY_CENTROIDS + codes[1]];
@@ -511,7 +525,9 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     scores[i] = vec4<f32>();
   }
   find_keys(entry, block, tile, lane);
-  score_tokens(block, tile, lane);
+  if (tile.first + lane < tile.end) {
+    score_tokens(block, tile, lane);
+  }
   var first = vec4<u32>();
   var end = vec4<u32>(); // of the positions that each row sees
   for (var row = 0u; row < ROWS; row += 1u) {
@@ -521,14 +537,20 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     end[row] = select(0u, range.y, at < block.rows);
   }
   for (var i = 0u; i < SPAN; i += 1u) {
-    let position = vec4<u32>(tile.first + i * PAGE_TOKENS + lane);
     var score = scores[i];
     if (SOFTCAP) {
       // Clamped because tanh may overflow where it has long been 1.
       let cap = vec4<f32>(layer.softcap);
       score = cap * tanh(clamp(score / cap, vec4<f32>(-20.0), vec4<f32>(20.0)));
     }
-    scores[i] = select(vec4<f32>(HIDDEN), score, (position >= first) & (position < end));
+    scores[i] = score;
+  }
+  // Most tiles are seen whole.
+  if (!all((first <= vec4<u32>(tile.first)) & (end >= vec4<u32>(tile.first + TILE)))) {
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let position = vec4<u32>(tile.first + i * PAGE_TOKENS + lane);
+      scores[i] = select(vec4<f32>(HIDDEN), scores[i], (position >= first) & (position < end));
+    }
   }
 }
 
@@ -565,10 +587,10 @@ fn top_of(own: vec4<f32>, lane: u32) -> vec4<f32> {
   tops[lane] = own;
   workgroupBarrier();
   var top = own;
-  for (var other = 1u; other < select(1u, TOP_LANES, lane < TOP_GROUPS); other += 1u) {
-    top = max(top, tops[other * TOP_GROUPS + lane]);
-  }
   if (lane < TOP_GROUPS) {
+    for (var other = 1u; other < TOP_LANES; other += 1u) {
+      top = max(top, tops[other * TOP_GROUPS + lane]);
+    }
     group_tops[lane] = top;
   }
   workgroupBarrier();
@@ -605,19 +627,20 @@ fn soften_tile(tile: Tile, lane: u32) {
     let rescale = exp(row_max - next);
     row_max = next;
     row_sum *= rescale;
-    totals *= rescale[lane / CHUNK_LANES];
+    let kept = rescale;
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
       let rows = mixed[i];
       mixed[i] = mat4x4<f32>(
-        rows[0] * rescale.x,
-        rows[1] * rescale.y,
-        rows[2] * rescale.z,
-        rows[3] * rescale.w,
+        rows[0] * kept.x,
+        rows[1] * kept.y,
+        rows[2] * kept.z,
+        rows[3] * kept.w,
       );
     }
+    // A hidden token has no weight, even where a row has seen no other.
+    let seen = max(next, vec4<f32>(0.5 * HIDDEN));
     for (var i = 0u; i < SPAN; i += 1u) {
-      let score = scores[i];
-      let weight = select(exp(score - next), vec4<f32>(), score <= vec4<f32>(HIDDEN));
+      let weight = exp(scores[i] - seen);
       weights[i * PAGE_TOKENS + lane] = weight;
       row_sum += weight;
     }
@@ -673,9 +696,25 @@ fn sum_chunk(rows: mat4x4<f32>, lane: u32) -> vec4<f32> {
   return sum;
 }
 
-// After the last tile, what was mixed is summed over the slices. So it is after the last coded one, because what coding did
-// to values is undone before exact ones are added.
-fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, end: u32, lane: u32) {
+// The other way: a chunk's sums, given back to the lanes of the first slice as what they mixed.
+fn shared_chunk(sum: vec4<f32>, lane: u32) -> mat4x4<f32> {
+  workgroupBarrier();
+  weights[lane] = sum;
+  workgroupBarrier();
+  if (lane >= CHUNK_LANES) {
+    return mat4x4<f32>();
+  }
+  return mat4x4<f32>(
+    weights[lane],
+    weights[CHUNK_LANES + lane],
+    weights[2u * CHUNK_LANES + lane],
+    weights[3u * CHUNK_LANES + lane],
+  );
+}
+
+// After the last tile, what was mixed is summed over the slices, and written. It is summed after the last coded one as well,
+// because what coding did to values is undone before exact ones are added.
+fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, end: u32, split: u32, lane: u32) {
   if (at + 1u == end || at + 1u == tiles.coded) {
     tops[lane] = row_sum;
     sums[0] = sum_chunk(mixed[0], lane);
@@ -693,7 +732,13 @@ fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, en
     if (tile.coded) {
       finish_coded(entry, block, lane);
     }
-    totals += sums;
+    if (at + 1u == end) {
+      write_partials(entry, block, split, lane);
+    } else {
+      for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+        mixed[i] = shared_chunk(sums[i], lane);
+      }
+    }
   }
 }
 
@@ -703,7 +748,7 @@ fn write_partials(entry: Entry, block: Block, split: u32, lane: u32) {
   if (lane < used * CHUNK_LANES) {
     let chunk = partial_of(entry, block, lane / CHUNK_LANES, split) + lane_chunk(lane);
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      partials_written[chunk + i] = totals[i];
+      partials_written[chunk + i] = sums[i];
     }
   }
   if (lane < used && lane_chunk(0u) == 0u) {
@@ -735,7 +780,11 @@ fn main(
   prepare_block(entry, block, lane);
   // Where tiles may be skipped, exact ones come before all others for their largest scores alone: most weight is there as a rule.
   let own = workgroup.x * share;
-  let peeks = select(0u, total - tiles.coded, SKIP_BELOW > 0.0 && own < end);
+  if (own >= end) {
+    write_partials(entry, block, workgroup.x, lane);
+    return;
+  }
+  let peeks = select(0u, total - tiles.coded, SKIP_BELOW > 0.0);
   for (var turn = own; turn < end + peeks; turn += 1u) {
     let peeking = SKIP_BELOW > 0.0 && turn < own + peeks;
     let at = select(turn - peeks, turn - own + tiles.coded, peeking);
@@ -748,8 +797,7 @@ fn main(
     }
     soften_tile(tile, lane);
     mix_tile(entry, block, tile, lane);
-    finish_tile(entry, block, tiles, tile, at, end, lane);
+    finish_tile(entry, block, tiles, tile, at, end, workgroup.x, lane);
   }
-  write_partials(entry, block, workgroup.x, lane);
 }
 `;

@@ -26,6 +26,9 @@ const KEY_BITS: u32 = 10u; // bits per code
 const KEY_MASK: u32 = 1023u;
 const KEY_CENTROIDS: u32 = 1024u;
 const KEY_CODES: u32 = 12u; // codes per token
+const KEY_RUN_TOKENS: u32 = 4u; // tokens whose codes lie evenly apart: by
+const KEY_TOKEN_WORDS: u32 = 0u; // so many words, or if these are none
+const KEY_TOKEN_CODES: u32 = 12u; // by so many codes
 const KEY_RECORD_TOKENS: u32 = 4u;
 const KEY_RECORD_WORDS: u32 = 15u;
 const KEY_CODEBOOK_WORDS: u32 = 24672u; // per head
@@ -261,9 +264,14 @@ fn levels_of(word: u32) -> vec4<f32> {
   return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
 }
 
+// Words 2 pair and the next.
+fn codebook_pair_at(pair: u32) -> vec2<u32> {
+  return codebook_pairs[pair];
+}
+
 // Words first + 2 pair and the next; first is even. An index in pairs spares what a division would cost.
 fn codebook_pair(first: u32, pair: u32) -> vec2<u32> {
-  return codebook_pairs[(first >> 1u) + pair];
+  return codebook_pair_at((first >> 1u) + pair);
 }
 
 // The grids of channels 4 chunk to 4 chunk + 3.
@@ -293,18 +301,23 @@ fn key_code(record: u32, index: u32) -> u32 {
   return code & KEY_MASK;
 }
 
-// Codes in a row, from code index on.
-fn key_codes(record: u32, index: u32) -> array<u32, 1> {
+// Codes of token token in a row, from code index on.
+fn key_codes(record: u32, token: u32, index: u32) -> array<u32, 1> {
   return array<u32, 1>(
-    key_code(record, index + 0u),
+    key_code(record + token * KEY_TOKEN_WORDS, token * KEY_TOKEN_CODES + index + 0u),
   );
 }
+// The pair of words with which the centroids of the code begin that holds chunk chunk; of centroids of more channels, the pair in
+// the first of them that holds the chunk.
+fn key_row(codebook: u32, chunk: u32) -> u32 {
+  let code = chunk / (KEY_CHANNELS / 4u);
+  return (codebook + HEAD_DIM + chunk % (KEY_CHANNELS / 4u)) / 2u + code * KEY_CENTROIDS * (KEY_CHANNELS / 8u);
+}
+
 // Levels of channels 4 chunk to 4 chunk + 7 of token token of the record at record, four to a word.
-fn key_words(codebook: u32, record: u32, token: u32, chunk: u32) -> array<u32, 2> {
-  let first = chunk / (KEY_CHANNELS / 4u);
-  let codes = key_codes(record, token * KEY_CODES + first);
-  let centroids = codebook + HEAD_DIM + chunk % (KEY_CHANNELS / 4u);
-  let pair_0 = codebook_pair(centroids, ((first + 0u) * KEY_CENTROIDS + codes[0]) * (KEY_CHANNELS / 8u) + 0u);
+fn key_words(row: u32, record: u32, token: u32, chunk: u32) -> array<u32, 2> {
+  let codes = key_codes(record, token, chunk / (KEY_CHANNELS / 4u));
+  let pair_0 = codebook_pair_at(row + codes[0] * (KEY_CHANNELS / 8u) + (0u * KEY_CENTROIDS * (KEY_CHANNELS / 8u) + 0u));
   return array<u32, 2>(
     pair_0.x,
     pair_0.y,
@@ -313,7 +326,7 @@ fn key_words(codebook: u32, record: u32, token: u32, chunk: u32) -> array<u32, 2
 
 // The same, a chunk a column.
 fn key_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat2x4<f32> {
-  let words = key_words(codebook, record, token, chunk);
+  let words = key_words(key_row(codebook, chunk), record, token, chunk);
   return mat2x4<f32>(
     levels_of(words[0]),
     levels_of(words[1]),
@@ -375,10 +388,10 @@ fn find_keys(entry: Entry, block: Block, tile: Tile, lane: u32) {
   }
 }
 
-// How often the lane goes through a loop over one of the two sources: never through that of the other, nor where all its
-// tokens lie past the tile's end.
-fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
-  return select(0u, count, coded == tile.coded && tile.first + lane < tile.end);
+// How often lanes go through a loop over one of the two sources: never through that of the other. All lanes as often, so that
+// what depends on the turn alone is computed once for all of them.
+fn trips(tile: Tile, coded: bool, count: u32) -> u32 {
+  return select(0u, count, coded == tile.coded);
 }
 
 // Of the eight channels of two chunks, the first of which is even.
@@ -421,8 +434,8 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
 
 // Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
-  let coded_chunks = trips(tile, true, lane, CHUNKS);
-  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_chunks = trips(tile, true, CHUNKS);
+  let exact_chunks = trips(tile, false, CHUNKS);
   for (var chunk = 0u; chunk < coded_chunks; chunk += 2u) {
     let grids = coded_grids(block, chunk);
     let queries_0 = query_rows(chunk);
@@ -481,7 +494,9 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     scores[i] = vec4<f32>();
   }
   find_keys(entry, block, tile, lane);
-  score_tokens(block, tile, lane);
+  if (tile.first + lane < tile.end) {
+    score_tokens(block, tile, lane);
+  }
   var first = vec4<u32>();
   var end = vec4<u32>(); // of the positions that each row sees
   for (var row = 0u; row < ROWS; row += 1u) {
@@ -491,14 +506,20 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     end[row] = select(0u, range.y, at < block.rows);
   }
   for (var i = 0u; i < SPAN; i += 1u) {
-    let position = vec4<u32>(tile.first + i * PAGE_TOKENS + lane);
     var score = scores[i];
     if (SOFTCAP) {
       // Clamped because tanh may overflow where it has long been 1.
       let cap = vec4<f32>(layer.softcap);
       score = cap * tanh(clamp(score / cap, vec4<f32>(-20.0), vec4<f32>(20.0)));
     }
-    scores[i] = select(vec4<f32>(HIDDEN), score, (position >= first) & (position < end));
+    scores[i] = score;
+  }
+  // Most tiles are seen whole.
+  if (!all((first <= vec4<u32>(tile.first)) & (end >= vec4<u32>(tile.first + TILE)))) {
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let position = vec4<u32>(tile.first + i * PAGE_TOKENS + lane);
+      scores[i] = select(vec4<f32>(HIDDEN), scores[i], (position >= first) & (position < end));
+    }
   }
 }
 

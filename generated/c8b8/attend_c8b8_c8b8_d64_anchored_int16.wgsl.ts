@@ -30,6 +30,9 @@ const KEY_BITS: u32 = 8u; // bits per code
 const KEY_MASK: u32 = 255u;
 const KEY_CENTROIDS: u32 = 256u;
 const KEY_CODES: u32 = 8u; // codes per token
+const KEY_RUN_TOKENS: u32 = 64u; // tokens whose codes lie evenly apart: by
+const KEY_TOKEN_WORDS: u32 = 2u; // so many words, or if these are none
+const KEY_TOKEN_CODES: u32 = 0u; // by so many codes
 const KEY_RECORD_TOKENS: u32 = 1u;
 const KEY_RECORD_WORDS: u32 = 2u;
 const KEY_CODEBOOK_WORDS: u32 = 4160u; // per head
@@ -38,6 +41,9 @@ const VALUE_BITS: u32 = 8u; // bits per code
 const VALUE_MASK: u32 = 255u;
 const VALUE_CENTROIDS: u32 = 256u;
 const VALUE_CODES: u32 = 8u; // codes per token
+const VALUE_RUN_TOKENS: u32 = 64u; // tokens whose codes lie evenly apart: by
+const VALUE_TOKEN_WORDS: u32 = 2u; // so many words, or if these are none
+const VALUE_TOKEN_CODES: u32 = 0u; // by so many codes
 const VALUE_RECORD_TOKENS: u32 = 1u;
 const VALUE_RECORD_WORDS: u32 = 2u;
 const VALUE_CODEBOOK_WORDS: u32 = 4160u; // per head
@@ -125,11 +131,12 @@ fn add_products(sum: vec4<f32>, key: vec4<f32>, rows: Rows) -> vec4<f32> {
 
 var<workgroup> query_tile: array<Chunk, ROWS * CHUNKS>;
 const DIGITS: u32 = 2u; // bytes of a weight, the highest first
-const PACKS: u32 = 256u; // for weights, and before for queries
+const PACKS: u32 = 128u; // for weights, and before for queries
+const PAGE_QUADS: u32 = PAGE_TOKENS / 4u;
 const WHOLE: f32 = 65535.0; // the largest weight of a tile
 var<workgroup> weights: array<vec4<f32>, ROWS * WORKGROUP>; // of exact tokens
-var<workgroup> packed: array<vec4<u32>, PACKS>; // a byte of four tokens' weights, for each row
-var<private> weight_unit: vec4<f32>; // what 1 stands for
+var<workgroup> packed: array<array<vec4<u32>, DIGITS>, PACKS>; // bytes of four tokens' weights, for each row
+var<private> weight_unit = vec4<f32>(1.0); // what 1 stands for
 var<workgroup> tops: array<vec4<f32>, WORKGROUP>;
 var<workgroup> group_tops: array<vec4<f32>, TOP_GROUPS>;
 var<private> row_max = vec4<f32>(HIDDEN);
@@ -139,7 +146,6 @@ var<private> counts: vec2<f32>; // coded tiles that were skipped, and all, where
 var<private> mixed: array<mat4x4<f32>, LANE_CHUNKS>;
 var<workgroup> row_sums: array<f32, ROWS>;
 var<private> sums: mat4x4<f32>; // of what was mixed, over the slices: chunks of the lane's row
-var<private> totals: mat4x4<f32>; // of such sums
 var<private> scores: array<vec4<f32>, MAX_SPAN>;
 
 // A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code; of the tokens that
@@ -299,9 +305,14 @@ fn levels_of(word: u32) -> vec4<f32> {
   return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
 }
 
+// Words 2 pair and the next.
+fn codebook_pair_at(pair: u32) -> vec2<u32> {
+  return codebook_pairs[pair];
+}
+
 // Words first + 2 pair and the next; first is even. An index in pairs spares what a division would cost.
 fn codebook_pair(first: u32, pair: u32) -> vec2<u32> {
-  return codebook_pairs[(first >> 1u) + pair];
+  return codebook_pair_at((first >> 1u) + pair);
 }
 
 // The grids of channels 4 chunk to 4 chunk + 3.
@@ -319,20 +330,25 @@ fn key_grid(codebook: u32, chunk: u32) -> Grid {
   );
 }
 
-// Codes in a row, from code index on; they lie in one word.
-fn key_codes(record: u32, index: u32) -> array<u32, 1> {
-  let bit = index * KEY_BITS;
-  let word = key_records[record + (bit >> 5u)] >> (bit & 31u);
+// Codes of token token in a row, from code index on; they lie in one word.
+fn key_codes(record: u32, token: u32, index: u32) -> array<u32, 1> {
+  let bit = (token * KEY_TOKEN_CODES + index) * KEY_BITS;
+  let word = key_records[record + ((bit >> 5u) + token * KEY_TOKEN_WORDS)] >> (bit & 31u);
   return array<u32, 1>(
     (word >> (0u * KEY_BITS)) & KEY_MASK,
   );
 }
+// The pair of words with which the centroids of the code begin that holds chunk chunk; of centroids of more channels, the pair in
+// the first of them that holds the chunk.
+fn key_row(codebook: u32, chunk: u32) -> u32 {
+  let code = chunk / (KEY_CHANNELS / 4u);
+  return (codebook + HEAD_DIM + chunk % (KEY_CHANNELS / 4u)) / 2u + code * KEY_CENTROIDS * (KEY_CHANNELS / 8u);
+}
+
 // Levels of channels 4 chunk to 4 chunk + 7 of token token of the record at record, four to a word.
-fn key_words(codebook: u32, record: u32, token: u32, chunk: u32) -> array<u32, 2> {
-  let first = chunk / (KEY_CHANNELS / 4u);
-  let codes = key_codes(record, token * KEY_CODES + first);
-  let centroids = codebook + HEAD_DIM + chunk % (KEY_CHANNELS / 4u);
-  let pair_0 = codebook_pair(centroids, ((first + 0u) * KEY_CENTROIDS + codes[0]) * (KEY_CHANNELS / 8u) + 0u);
+fn key_words(row: u32, record: u32, token: u32, chunk: u32) -> array<u32, 2> {
+  let codes = key_codes(record, token, chunk / (KEY_CHANNELS / 4u));
+  let pair_0 = codebook_pair_at(row + codes[0] * (KEY_CHANNELS / 8u) + (0u * KEY_CENTROIDS * (KEY_CHANNELS / 8u) + 0u));
   return array<u32, 2>(
     pair_0.x,
     pair_0.y,
@@ -341,7 +357,7 @@ fn key_words(codebook: u32, record: u32, token: u32, chunk: u32) -> array<u32, 2
 
 // The same, a chunk a column.
 fn key_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat2x4<f32> {
-  let words = key_words(codebook, record, token, chunk);
+  let words = key_words(key_row(codebook, chunk), record, token, chunk);
   return mat2x4<f32>(
     levels_of(words[0]),
     levels_of(words[1]),
@@ -363,22 +379,27 @@ fn value_grid(codebook: u32, chunk: u32) -> Grid {
   );
 }
 
-// Codes in a row, from code index on; they lie in one word.
-fn value_codes(record: u32, index: u32) -> array<u32, 2> {
-  let bit = index * VALUE_BITS;
-  let word = value_records[record + (bit >> 5u)] >> (bit & 31u);
+// Codes of token token in a row, from code index on; they lie in one word.
+fn value_codes(record: u32, token: u32, index: u32) -> array<u32, 2> {
+  let bit = (token * VALUE_TOKEN_CODES + index) * VALUE_BITS;
+  let word = value_records[record + ((bit >> 5u) + token * VALUE_TOKEN_WORDS)] >> (bit & 31u);
   return array<u32, 2>(
     (word >> (0u * VALUE_BITS)) & VALUE_MASK,
     (word >> (1u * VALUE_BITS)) & VALUE_MASK,
   );
 }
+// The pair of words with which the centroids of the code begin that holds chunk chunk; of centroids of more channels, the pair in
+// the first of them that holds the chunk.
+fn value_row(codebook: u32, chunk: u32) -> u32 {
+  let code = chunk / (VALUE_CHANNELS / 4u);
+  return (codebook + HEAD_DIM + chunk % (VALUE_CHANNELS / 4u)) / 2u + code * VALUE_CENTROIDS * (VALUE_CHANNELS / 8u);
+}
+
 // Levels of channels 4 chunk to 4 chunk + 15 of token token of the record at record, four to a word.
-fn value_words(codebook: u32, record: u32, token: u32, chunk: u32) -> array<u32, 4> {
-  let first = chunk / (VALUE_CHANNELS / 4u);
-  let codes = value_codes(record, token * VALUE_CODES + first);
-  let centroids = codebook + HEAD_DIM + chunk % (VALUE_CHANNELS / 4u);
-  let pair_0 = codebook_pair(centroids, ((first + 0u) * VALUE_CENTROIDS + codes[0]) * (VALUE_CHANNELS / 8u) + 0u);
-  let pair_1 = codebook_pair(centroids, ((first + 1u) * VALUE_CENTROIDS + codes[1]) * (VALUE_CHANNELS / 8u) + 0u);
+fn value_words(row: u32, record: u32, token: u32, chunk: u32) -> array<u32, 4> {
+  let codes = value_codes(record, token, chunk / (VALUE_CHANNELS / 4u));
+  let pair_0 = codebook_pair_at(row + codes[0] * (VALUE_CHANNELS / 8u) + (0u * VALUE_CENTROIDS * (VALUE_CHANNELS / 8u) + 0u));
+  let pair_1 = codebook_pair_at(row + codes[1] * (VALUE_CHANNELS / 8u) + (1u * VALUE_CENTROIDS * (VALUE_CHANNELS / 8u) + 0u));
   return array<u32, 4>(
     pair_0.x,
     pair_0.y,
@@ -442,10 +463,10 @@ fn find_keys(entry: Entry, block: Block, tile: Tile, lane: u32) {
   }
 }
 
-// How often the lane goes through a loop over one of the two sources: never through that of the other, nor where all its
-// tokens lie past the tile's end.
-fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
-  return select(0u, count, coded == tile.coded && tile.first + first_place < tile.end);
+// How often lanes go through a loop over one of the two sources: never through that of the other. All lanes as often, so that
+// what depends on the turn alone is computed once for all of them.
+fn trips(tile: Tile, coded: bool, count: u32) -> u32 {
+  return select(0u, count, coded == tile.coded);
 }
 
 // Of the eight channels of two chunks, the first of which is even.
@@ -474,6 +495,12 @@ fn coded_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> 
     grids.first.low + levels[0] * grids.first.step,
     grids.second.low + levels[1] * grids.second.step,
   );
+}
+
+// The lane's coded token i behind its first, in the same page. What lies past the tile's end is read as well, and hidden.
+fn key_behind(i: u32) -> KeyAt {
+  let token = key_at[0].token % KEY_RECORD_TOKENS + i;
+  return KeyAt(key_at[0].word + token / KEY_RUN_TOKENS * KEY_RECORD_WORDS, token % KEY_RUN_TOKENS);
 }
 
 // Eight pairs of channels that rotate together, four a column; an angle is its cosines and its sines.
@@ -529,6 +556,14 @@ fn anchor_tokens(band: u32) -> u32 {
   return 1u << anchor_shift(band);
 }
 
+// Turns pairs as the token that is so far behind the lane's first is turned.
+fn turned_behind(pairs: Pairs, distance: u32, pair: u32) -> Pairs {
+  if (distance == 0u) {
+    return pairs;
+  }
+  return turn(pairs, angle_at(distance, pair));
+}
+
 // The angle of eight pairs at a distance from the tile's first token.
 fn angle_far(distance: u32, pair: u32) -> Pairs {
   return turn(angle_at(distance % NEAR, pair), angle_at(NEAR + distance / NEAR, pair));
@@ -572,10 +607,21 @@ fn turned_rows(pair: u32, cosines: vec4<f32>, sines: vec4<f32>) -> RowPairs {
   );
 }
 
-// Bands whose anchors are whole pages are scored in integers: queries times the steps of levels, turned for each anchor.
-// Levels count from 128.
+// Bands that have anchors are scored in integers: queries times the steps of levels, turned for each anchor. Levels count from
+// 128. Where anchors are whole pages, all lanes share their queries; else each lane turns its own.
 const QUERY_DIGITS: u32 = 2u; // bytes of a number, the highest first
 const QUERY_WHOLE: f32 = 32512.0; // the largest
+const QUERY_ORIGIN: f32 = 12583040.0; // behind it, a binary32 number's lowest bits are those of a whole number
+
+// The bytes of four numbers that are rounded to whole ones. The lowest are signed, what they lack or exceed is in the others.
+fn query_bytes(numbers: vec4<f32>) -> array<u32, QUERY_DIGITS> {
+  let bits = bitcast<vec4<i32>>(numbers + QUERY_ORIGIN);
+  return array<u32, QUERY_DIGITS>(
+    pack4xI8(bits >> vec4<u32>(8u)),
+    pack4xI8(bits) ^ 0x80808080u,
+  );
+}
+
 var<private> query_unit: vec4<f32>; // what 1 stands for
 // Until weights are there, their memory holds queries: packed a byte of four channels of each row, for each anchor of a band
 // in the tile, and weights the scores of the levels' middles, by four pairs.
@@ -638,37 +684,76 @@ fn anchor_angle(tile: Tile, anchor: u32, pair: u32) -> mat2x4<f32> {
   );
 }
 
-// Turns four pairs of all rows to an anchor, and makes integers of them.
-fn digit_anchor(tile: Tile, codebook: u32, anchor: u32, pair: u32) {
-  let angle = anchor_angle(tile, anchor, pair);
-  let first = first_chunk(pair);
-  let second = second_chunk(pair);
-  let first_grid = key_grid(codebook, first);
-  let second_grid = key_grid(codebook, second);
-  var first_packs = array<vec4<u32>, QUERY_DIGITS>();
-  var second_packs = array<vec4<u32>, QUERY_DIGITS>();
-  var base: vec4<f32>;
+// Four channels of all rows in integers, and the score of the levels' middles.
+struct Digits {
+  bytes: array<vec4<u32>, QUERY_DIGITS>, // by row
+  base: vec4<f32>,
+}
+
+// One of the two chunks of four pairs, turned back by an angle.
+fn turned_digits(angle: mat2x4<f32>, grid: Grid, pair: u32, half: u32) -> Digits {
+  let upper = half == 1u;
+  let middle = middles_of(grid);
+  var cosine = angle[0];
+  var sine = select(1.0, -1.0, upper) * angle[1];
+  if (INTERLEAVED) {
+    cosine = select(angle[0].xxyy, angle[0].zzww, upper);
+    sine = select(angle[1].xxyy, angle[1].zzww, upper) * vec4<f32>(1.0, -1.0, 1.0, -1.0);
+  }
+  var digits: Digits;
   for (var row = 0u; row < ROWS; row += 1u) {
-    let even = query_tile[row * CHUNKS + 2u * pair];
-    let odd = query_tile[row * CHUNKS + 2u * pair + 1u];
-    let turned = unpaired(even * angle[0] + odd * angle[1], odd * angle[0] - even * angle[1]);
-    base[row] = dot(turned[0], first_grid.low + 128.0 * first_grid.step) +
-      dot(turned[1], second_grid.low + 128.0 * second_grid.step);
-    let unit = 1.0 / query_unit[row];
-    let wholes = array<vec4<i32>, 2>(
-      vec4<i32>(round(turned[0] * first_grid.step * unit)),
-      vec4<i32>(round(turned[1] * second_grid.step * unit)),
-    );
-    first_packs[0][row] = pack4xI8((wholes[0] + 128) >> vec4<u32>(8u));
-    second_packs[0][row] = pack4xI8((wholes[1] + 128) >> vec4<u32>(8u));
-    first_packs[1][row] = pack4xI8(wholes[0] - (((wholes[0] + 128) >> vec4<u32>(8u)) << vec4<u32>(8u)));
-    second_packs[1][row] = pack4xI8(wholes[1] - (((wholes[1] + 128) >> vec4<u32>(8u)) << vec4<u32>(8u)));
+    var own = query_tile[row * CHUNKS + 2u * pair + half];
+    var other = query_tile[row * CHUNKS + 2u * pair + 1u - half];
+    if (INTERLEAVED) {
+      let chunks = unpaired(query_tile[row * CHUNKS + 2u * pair], query_tile[row * CHUNKS + 2u * pair + 1u]);
+      own = select(chunks[0], chunks[1], upper);
+      other = own.yxwz;
+    }
+    let turned = own * cosine + other * sine;
+    digits.base[row] = dot(turned, middle);
+    let bytes = query_bytes(turned * (grid.step / query_unit[row]));
+    digits.bytes[0][row] = bytes[0];
+    digits.bytes[1][row] = bytes[1];
   }
-  for (var digit = 0u; digit < QUERY_DIGITS; digit += 1u) {
-    packed[(anchor * CHUNKS + first) * QUERY_DIGITS + digit] = first_packs[digit];
-    packed[(anchor * CHUNKS + second) * QUERY_DIGITS + digit] = second_packs[digit];
+  return digits;
+}
+
+// What pairs of channels score that all keys share, turned by an angle: less than turning all rows back.
+fn turned_score(angle: mat2x4<f32>, shared_pairs: mat2x4<f32>, pair: u32) -> vec4<f32> {
+  let even = shared_pairs[0] * angle[0] - shared_pairs[1] * angle[1];
+  let odd = shared_pairs[1] * angle[0] + shared_pairs[0] * angle[1];
+  return add_products(add_products(vec4<f32>(), even, query_rows(2u * pair)), odd, query_rows(2u * pair + 1u));
+}
+
+fn middles_of(grid: Grid) -> vec4<f32> {
+  return grid.low + 128.0 * grid.step;
+}
+
+// Turns a chunk of four pairs of all rows to an anchor, for all lanes.
+fn digit_anchor(tile: Tile, codebook: u32, anchor: u32, pair: u32, half: u32) {
+  let angle = anchor_angle(tile, anchor, pair);
+  let chunks = vec2<u32>(first_chunk(pair), second_chunk(pair));
+  let own = select(chunks.x, chunks.y, half == 1u);
+  packed[anchor * CHUNKS + own] = turned_digits(angle, key_grid(codebook, own), pair, half).bytes;
+  let middles = paired(middles_of(key_grid(codebook, chunks.x)), middles_of(key_grid(codebook, chunks.y)));
+  let base = turned_score(angle, middles, pair);
+  if (half == 0u) {
+    weights[anchor * ROTARY_CHUNKS + pair] = base;
   }
-  weights[anchor * ROTARY_CHUNKS + pair] = base;
+}
+
+// Eight pairs of all rows, turned to an anchor, in the order of their chunks.
+fn lane_digits(tile: Tile, codebook: u32, anchor: u32, pair: u32) -> array<Digits, 4> {
+  let near = anchor_angle(tile, anchor, pair);
+  let next = anchor_angle(tile, anchor, pair + 1u);
+  let lower_0 = turned_digits(near, key_grid(codebook, first_chunk(pair)), pair, 0u);
+  let upper_0 = turned_digits(near, key_grid(codebook, second_chunk(pair)), pair, 1u);
+  let lower_1 = turned_digits(next, key_grid(codebook, first_chunk(pair + 1u)), pair + 1u, 0u);
+  let upper_1 = turned_digits(next, key_grid(codebook, second_chunk(pair + 1u)), pair + 1u, 1u);
+  if (INTERLEAVED) {
+    return array<Digits, 4>(lower_0, upper_0, lower_1, upper_1);
+  }
+  return array<Digits, 4>(lower_0, lower_1, upper_0, upper_1);
 }
 
 // The products of four levels and all rows.
@@ -685,7 +770,7 @@ fn digit_products(levels: u32, rows: vec4<u32>) -> vec4<i32> {
 fn prepare_block(entry: Entry, block: Block, lane: u32) {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
   let stride = select(1u, 2u, INTERLEAVED);
-  for (var pair = 2u * turned_bands() + lane; pair < ROTARY_CHUNKS; pair += WORKGROUP) {
+  for (var pair = 2u * explicit_bands() + lane; pair < ROTARY_CHUNKS; pair += WORKGROUP) {
     let steps = paired(key_grid(codebook, first_chunk(pair)).step, key_grid(codebook, second_chunk(pair)).step);
     let first = select(pair * 4u, pair * 8u, INTERLEAVED);
     let second = select((pair + ROTARY_CHUNKS) * 4u, pair * 8u + 1u, INTERLEAVED);
@@ -701,7 +786,7 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
   }
   workgroupBarrier();
   var top = vec4<f32>(1.0e-30);
-  for (var pair = 2u * turned_bands(); pair < ROTARY_CHUNKS; pair += 1u) {
+  for (var pair = 2u * explicit_bands(); pair < ROTARY_CHUNKS; pair += 1u) {
     top = max(top, weights[pair]);
   }
   query_unit = top / QUERY_WHOLE;
@@ -738,202 +823,32 @@ fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   let first_band = turned_bands();
   var total = 0u;
   for (var band = first_band; band < select(0u, ROTARY_CHUNKS / 2u, tile.coded); band += 1u) {
-    total += 2u * anchors_in(tile, band);
+    total += 4u * anchors_in(tile, band);
   }
   for (var item = lane; item < total; item += WORKGROUP) {
     // The item's band is the one whose anchors it is among.
     var band = first_band;
     var left = item;
-    for (var next = 2u * anchors_in(tile, band); left >= next; next = 2u * anchors_in(tile, band)) {
+    for (var next = 4u * anchors_in(tile, band); left >= next; next = 4u * anchors_in(tile, band)) {
       left -= next;
       band += 1u;
     }
-    digit_anchor(tile, codebook, left / 2u, 2u * band + left % 2u);
+    digit_anchor(tile, codebook, left / 4u, 2u * band + left / 2u % 2u, left % 2u);
   }
   workgroupBarrier();
 }
 
 // Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
-  let coded_chunks = trips(tile, true, lane, CHUNKS);
-  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_chunks = trips(tile, true, CHUNKS);
+  let exact_chunks = trips(tile, false, CHUNKS);
   let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
   let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
   let first_anchored = 2u * explicit_bands();
   let explicit_pairs = min(coded_pairs, first_anchored);
   let turned_pairs = min(coded_pairs, 2u * turned_bands());
-  for (var pair = 0u; pair < explicit_pairs; pair += 2u) {
-    let first = select(pair, 2u * pair, INTERLEAVED);
-    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
-    let first_grids = coded_grids(block, first);
-    let second_grids = coded_grids(block, second);
-    // The query is turned to the lane's first token, and each key by what it is behind that: the same in all lanes.
-    let angle = angle_far(first_place, pair);
-    let queries_0 = turned_rows(pair, angle.even[0], angle.odd[0]);
-    let queries_1 = turned_rows(pair + 1u, angle.even[1], angle.odd[1]);
-    if (0u < SPAN) {
-      let key = turn(
-        pairs_of(
-          coded_key8(first_grids, block, key_at[0], first),
-          coded_key8(second_grids, block, key_at[0], second),
-        ),
-        angle_at(0u, pair),
-      );
-      let first_pairs = add_products(add_products(scores[0], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
-      scores[0] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
-    }
-    if (1u < SPAN) {
-      let key = turn(
-        pairs_of(
-          coded_key8(first_grids, block, key_at[1], first),
-          coded_key8(second_grids, block, key_at[1], second),
-        ),
-        angle_at(1u, pair),
-      );
-      let first_pairs = add_products(add_products(scores[1], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
-      scores[1] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
-    }
-    if (2u < SPAN) {
-      let key = turn(
-        pairs_of(
-          coded_key8(first_grids, block, key_at[2], first),
-          coded_key8(second_grids, block, key_at[2], second),
-        ),
-        angle_at(2u, pair),
-      );
-      let first_pairs = add_products(add_products(scores[2], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
-      scores[2] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
-    }
-    if (3u < SPAN) {
-      let key = turn(
-        pairs_of(
-          coded_key8(first_grids, block, key_at[3], first),
-          coded_key8(second_grids, block, key_at[3], second),
-        ),
-        angle_at(3u, pair),
-      );
-      let first_pairs = add_products(add_products(scores[3], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
-      scores[3] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
-    }
-    if (4u < SPAN) {
-      let key = turn(
-        pairs_of(
-          coded_key8(first_grids, block, key_at[4], first),
-          coded_key8(second_grids, block, key_at[4], second),
-        ),
-        angle_at(4u, pair),
-      );
-      let first_pairs = add_products(add_products(scores[4], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
-      scores[4] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
-    }
-    if (5u < SPAN) {
-      let key = turn(
-        pairs_of(
-          coded_key8(first_grids, block, key_at[5], first),
-          coded_key8(second_grids, block, key_at[5], second),
-        ),
-        angle_at(5u, pair),
-      );
-      let first_pairs = add_products(add_products(scores[5], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
-      scores[5] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
-    }
-    if (6u < SPAN) {
-      let key = turn(
-        pairs_of(
-          coded_key8(first_grids, block, key_at[6], first),
-          coded_key8(second_grids, block, key_at[6], second),
-        ),
-        angle_at(6u, pair),
-      );
-      let first_pairs = add_products(add_products(scores[6], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
-      scores[6] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
-    }
-    if (7u < SPAN) {
-      let key = turn(
-        pairs_of(
-          coded_key8(first_grids, block, key_at[7], first),
-          coded_key8(second_grids, block, key_at[7], second),
-        ),
-        angle_at(7u, pair),
-      );
-      let first_pairs = add_products(add_products(scores[7], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
-      scores[7] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
-    }
-  }
-  for (var pair = first_anchored; pair < turned_pairs; pair += 2u) {
-    let first = select(pair, 2u * pair, INTERLEAVED);
-    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
-    let first_grids = coded_grids(block, first);
-    let second_grids = coded_grids(block, second);
-    let angle = middle_angle(tile, pair);
-    let queries_0 = turned_rows(pair, angle.even[0], angle.odd[0]);
-    let queries_1 = turned_rows(pair + 1u, angle.even[1], angle.odd[1]);
-    if (0u < SPAN) {
-      let key = pairs_of(
-        coded_key8(first_grids, block, key_at[0], first),
-        coded_key8(second_grids, block, key_at[0], second),
-      );
-      let first_pairs = add_products(add_products(scores[0], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
-      scores[0] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
-    }
-    if (1u < SPAN) {
-      let key = pairs_of(
-        coded_key8(first_grids, block, key_at[1], first),
-        coded_key8(second_grids, block, key_at[1], second),
-      );
-      let first_pairs = add_products(add_products(scores[1], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
-      scores[1] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
-    }
-    if (2u < SPAN) {
-      let key = pairs_of(
-        coded_key8(first_grids, block, key_at[2], first),
-        coded_key8(second_grids, block, key_at[2], second),
-      );
-      let first_pairs = add_products(add_products(scores[2], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
-      scores[2] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
-    }
-    if (3u < SPAN) {
-      let key = pairs_of(
-        coded_key8(first_grids, block, key_at[3], first),
-        coded_key8(second_grids, block, key_at[3], second),
-      );
-      let first_pairs = add_products(add_products(scores[3], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
-      scores[3] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
-    }
-    if (4u < SPAN) {
-      let key = pairs_of(
-        coded_key8(first_grids, block, key_at[4], first),
-        coded_key8(second_grids, block, key_at[4], second),
-      );
-      let first_pairs = add_products(add_products(scores[4], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
-      scores[4] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
-    }
-    if (5u < SPAN) {
-      let key = pairs_of(
-        coded_key8(first_grids, block, key_at[5], first),
-        coded_key8(second_grids, block, key_at[5], second),
-      );
-      let first_pairs = add_products(add_products(scores[5], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
-      scores[5] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
-    }
-    if (6u < SPAN) {
-      let key = pairs_of(
-        coded_key8(first_grids, block, key_at[6], first),
-        coded_key8(second_grids, block, key_at[6], second),
-      );
-      let first_pairs = add_products(add_products(scores[6], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
-      scores[6] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
-    }
-    if (7u < SPAN) {
-      let key = pairs_of(
-        coded_key8(first_grids, block, key_at[7], first),
-        coded_key8(second_grids, block, key_at[7], second),
-      );
-      let first_pairs = add_products(add_products(scores[7], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
-      scores[7] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
-    }
-  }
-  let centroids = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  let centroids = codebook;
   var sum_0_0 = vec4<i32>();
   var sum_0_1 = vec4<i32>();
   var sum_1_0 = vec4<i32>();
@@ -951,23 +866,46 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   var sum_7_0 = vec4<i32>();
   var sum_7_1 = vec4<i32>();
   let first_token = tile.first - min(layer.sinks, tile.first) + first_place;
-  var page_base = vec4<f32>();
-  for (var pair = turned_pairs; pair < coded_pairs; pair += 2u) {
+  var base = vec4<f32>();
+  for (var pair = first_anchored; pair < coded_pairs; pair += 2u) {
     let first = select(pair, 2u * pair, INTERLEAVED);
     let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
     let anchor = anchors_before(tile, pair / 2u, first_token);
-    page_base += weights[anchor * ROTARY_CHUNKS + pair] + weights[anchor * ROTARY_CHUNKS + pair + 1u];
-    let query_0_0 = packed[(anchor * CHUNKS + first + 0u) * QUERY_DIGITS + 0u];
-    let query_0_1 = packed[(anchor * CHUNKS + first + 0u) * QUERY_DIGITS + 1u];
-    let query_1_0 = packed[(anchor * CHUNKS + first + 1u) * QUERY_DIGITS + 0u];
-    let query_1_1 = packed[(anchor * CHUNKS + first + 1u) * QUERY_DIGITS + 1u];
-    let query_2_0 = packed[(anchor * CHUNKS + second + 0u) * QUERY_DIGITS + 0u];
-    let query_2_1 = packed[(anchor * CHUNKS + second + 0u) * QUERY_DIGITS + 1u];
-    let query_3_0 = packed[(anchor * CHUNKS + second + 1u) * QUERY_DIGITS + 0u];
-    let query_3_1 = packed[(anchor * CHUNKS + second + 1u) * QUERY_DIGITS + 1u];
+    var query_0_0: vec4<u32>;
+    var query_0_1: vec4<u32>;
+    var query_1_0: vec4<u32>;
+    var query_1_1: vec4<u32>;
+    var query_2_0: vec4<u32>;
+    var query_2_1: vec4<u32>;
+    var query_3_0: vec4<u32>;
+    var query_3_1: vec4<u32>;
+    if (pair < turned_pairs) {
+      let own = lane_digits(tile, codebook, anchor, pair);
+      base += own[0].base + own[1].base + own[2].base + own[3].base;
+      query_0_0 = own[0].bytes[0];
+      query_0_1 = own[0].bytes[1];
+      query_1_0 = own[1].bytes[0];
+      query_1_1 = own[1].bytes[1];
+      query_2_0 = own[2].bytes[0];
+      query_2_1 = own[2].bytes[1];
+      query_3_0 = own[3].bytes[0];
+      query_3_1 = own[3].bytes[1];
+    } else {
+      base += weights[anchor * ROTARY_CHUNKS + pair] + weights[anchor * ROTARY_CHUNKS + pair + 1u];
+      query_0_0 = packed[anchor * CHUNKS + first + 0u][0];
+      query_0_1 = packed[anchor * CHUNKS + first + 0u][1];
+      query_1_0 = packed[anchor * CHUNKS + first + 1u][0];
+      query_1_1 = packed[anchor * CHUNKS + first + 1u][1];
+      query_2_0 = packed[anchor * CHUNKS + second + 0u][0];
+      query_2_1 = packed[anchor * CHUNKS + second + 0u][1];
+      query_3_0 = packed[anchor * CHUNKS + second + 1u][0];
+      query_3_1 = packed[anchor * CHUNKS + second + 1u][1];
+    }
+    let first_row = key_row(centroids, first);
+    let second_row = key_row(centroids, second);
     if (0u < SPAN) {
-      let first_words = key_words(centroids, key_at[0].word, key_at[0].token, first);
-      let second_words = key_words(centroids, key_at[0].word, key_at[0].token, second);
+      let first_words = key_words(first_row, key_behind(0u).word, key_behind(0u).token, first);
+      let second_words = key_words(second_row, key_behind(0u).word, key_behind(0u).token, second);
       let levels_0 = first_words[0] ^ 0x80808080u;
       sum_0_0 += digit_products(levels_0, query_0_0);
       sum_0_1 += digit_products(levels_0, query_0_1);
@@ -982,8 +920,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
       sum_0_1 += digit_products(levels_3, query_3_1);
     }
     if (1u < SPAN) {
-      let first_words = key_words(centroids, key_at[1].word, key_at[1].token, first);
-      let second_words = key_words(centroids, key_at[1].word, key_at[1].token, second);
+      let first_words = key_words(first_row, key_behind(1u).word, key_behind(1u).token, first);
+      let second_words = key_words(second_row, key_behind(1u).word, key_behind(1u).token, second);
       let levels_0 = first_words[0] ^ 0x80808080u;
       sum_1_0 += digit_products(levels_0, query_0_0);
       sum_1_1 += digit_products(levels_0, query_0_1);
@@ -998,8 +936,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
       sum_1_1 += digit_products(levels_3, query_3_1);
     }
     if (2u < SPAN) {
-      let first_words = key_words(centroids, key_at[2].word, key_at[2].token, first);
-      let second_words = key_words(centroids, key_at[2].word, key_at[2].token, second);
+      let first_words = key_words(first_row, key_behind(2u).word, key_behind(2u).token, first);
+      let second_words = key_words(second_row, key_behind(2u).word, key_behind(2u).token, second);
       let levels_0 = first_words[0] ^ 0x80808080u;
       sum_2_0 += digit_products(levels_0, query_0_0);
       sum_2_1 += digit_products(levels_0, query_0_1);
@@ -1014,8 +952,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
       sum_2_1 += digit_products(levels_3, query_3_1);
     }
     if (3u < SPAN) {
-      let first_words = key_words(centroids, key_at[3].word, key_at[3].token, first);
-      let second_words = key_words(centroids, key_at[3].word, key_at[3].token, second);
+      let first_words = key_words(first_row, key_behind(3u).word, key_behind(3u).token, first);
+      let second_words = key_words(second_row, key_behind(3u).word, key_behind(3u).token, second);
       let levels_0 = first_words[0] ^ 0x80808080u;
       sum_3_0 += digit_products(levels_0, query_0_0);
       sum_3_1 += digit_products(levels_0, query_0_1);
@@ -1030,8 +968,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
       sum_3_1 += digit_products(levels_3, query_3_1);
     }
     if (4u < SPAN) {
-      let first_words = key_words(centroids, key_at[4].word, key_at[4].token, first);
-      let second_words = key_words(centroids, key_at[4].word, key_at[4].token, second);
+      let first_words = key_words(first_row, key_behind(4u).word, key_behind(4u).token, first);
+      let second_words = key_words(second_row, key_behind(4u).word, key_behind(4u).token, second);
       let levels_0 = first_words[0] ^ 0x80808080u;
       sum_4_0 += digit_products(levels_0, query_0_0);
       sum_4_1 += digit_products(levels_0, query_0_1);
@@ -1046,8 +984,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
       sum_4_1 += digit_products(levels_3, query_3_1);
     }
     if (5u < SPAN) {
-      let first_words = key_words(centroids, key_at[5].word, key_at[5].token, first);
-      let second_words = key_words(centroids, key_at[5].word, key_at[5].token, second);
+      let first_words = key_words(first_row, key_behind(5u).word, key_behind(5u).token, first);
+      let second_words = key_words(second_row, key_behind(5u).word, key_behind(5u).token, second);
       let levels_0 = first_words[0] ^ 0x80808080u;
       sum_5_0 += digit_products(levels_0, query_0_0);
       sum_5_1 += digit_products(levels_0, query_0_1);
@@ -1062,8 +1000,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
       sum_5_1 += digit_products(levels_3, query_3_1);
     }
     if (6u < SPAN) {
-      let first_words = key_words(centroids, key_at[6].word, key_at[6].token, first);
-      let second_words = key_words(centroids, key_at[6].word, key_at[6].token, second);
+      let first_words = key_words(first_row, key_behind(6u).word, key_behind(6u).token, first);
+      let second_words = key_words(second_row, key_behind(6u).word, key_behind(6u).token, second);
       let levels_0 = first_words[0] ^ 0x80808080u;
       sum_6_0 += digit_products(levels_0, query_0_0);
       sum_6_1 += digit_products(levels_0, query_0_1);
@@ -1078,8 +1016,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
       sum_6_1 += digit_products(levels_3, query_3_1);
     }
     if (7u < SPAN) {
-      let first_words = key_words(centroids, key_at[7].word, key_at[7].token, first);
-      let second_words = key_words(centroids, key_at[7].word, key_at[7].token, second);
+      let first_words = key_words(first_row, key_behind(7u).word, key_behind(7u).token, first);
+      let second_words = key_words(second_row, key_behind(7u).word, key_behind(7u).token, second);
       let levels_0 = first_words[0] ^ 0x80808080u;
       sum_7_0 += digit_products(levels_0, query_0_0);
       sum_7_1 += digit_products(levels_0, query_0_1);
@@ -1096,70 +1034,176 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   }
   if (0u < SPAN) {
     let sum = vec4<f32>((sum_0_0 << vec4<u32>(8u)) + (sum_0_1 << vec4<u32>(0u)));
-    scores[0] += select(vec4<f32>(), page_base + query_unit * sum, tile.coded);
+    scores[0] = base + query_unit * sum;
   }
   if (1u < SPAN) {
     let sum = vec4<f32>((sum_1_0 << vec4<u32>(8u)) + (sum_1_1 << vec4<u32>(0u)));
-    scores[1] += select(vec4<f32>(), page_base + query_unit * sum, tile.coded);
+    scores[1] = base + query_unit * sum;
   }
   if (2u < SPAN) {
     let sum = vec4<f32>((sum_2_0 << vec4<u32>(8u)) + (sum_2_1 << vec4<u32>(0u)));
-    scores[2] += select(vec4<f32>(), page_base + query_unit * sum, tile.coded);
+    scores[2] = base + query_unit * sum;
   }
   if (3u < SPAN) {
     let sum = vec4<f32>((sum_3_0 << vec4<u32>(8u)) + (sum_3_1 << vec4<u32>(0u)));
-    scores[3] += select(vec4<f32>(), page_base + query_unit * sum, tile.coded);
+    scores[3] = base + query_unit * sum;
   }
   if (4u < SPAN) {
     let sum = vec4<f32>((sum_4_0 << vec4<u32>(8u)) + (sum_4_1 << vec4<u32>(0u)));
-    scores[4] += select(vec4<f32>(), page_base + query_unit * sum, tile.coded);
+    scores[4] = base + query_unit * sum;
   }
   if (5u < SPAN) {
     let sum = vec4<f32>((sum_5_0 << vec4<u32>(8u)) + (sum_5_1 << vec4<u32>(0u)));
-    scores[5] += select(vec4<f32>(), page_base + query_unit * sum, tile.coded);
+    scores[5] = base + query_unit * sum;
   }
   if (6u < SPAN) {
     let sum = vec4<f32>((sum_6_0 << vec4<u32>(8u)) + (sum_6_1 << vec4<u32>(0u)));
-    scores[6] += select(vec4<f32>(), page_base + query_unit * sum, tile.coded);
+    scores[6] = base + query_unit * sum;
   }
   if (7u < SPAN) {
     let sum = vec4<f32>((sum_7_0 << vec4<u32>(8u)) + (sum_7_1 << vec4<u32>(0u)));
-    scores[7] += select(vec4<f32>(), page_base + query_unit * sum, tile.coded);
+    scores[7] = base + query_unit * sum;
+  }
+  for (var pair = 0u; pair < explicit_pairs; pair += 2u) {
+    let first = select(pair, 2u * pair, INTERLEAVED);
+    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
+    let first_grids = coded_grids(block, first);
+    let second_grids = coded_grids(block, second);
+    // The query is turned to the lane's first token, and each key by what it is behind that: the same in all lanes.
+    let angle = angle_far(first_place, pair);
+    let queries_0 = turned_rows(pair, angle.even[0], angle.odd[0]);
+    let queries_1 = turned_rows(pair + 1u, angle.even[1], angle.odd[1]);
+    if (0u < SPAN) {
+      let key = turned_behind(
+        pairs_of(
+          coded_key8(first_grids, block, key_behind(0u), first),
+          coded_key8(second_grids, block, key_behind(0u), second),
+        ),
+        0u,
+        pair,
+      );
+      let first_pairs = add_products(add_products(scores[0], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
+      scores[0] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
+    }
+    if (1u < SPAN) {
+      let key = turned_behind(
+        pairs_of(
+          coded_key8(first_grids, block, key_behind(1u), first),
+          coded_key8(second_grids, block, key_behind(1u), second),
+        ),
+        1u,
+        pair,
+      );
+      let first_pairs = add_products(add_products(scores[1], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
+      scores[1] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
+    }
+    if (2u < SPAN) {
+      let key = turned_behind(
+        pairs_of(
+          coded_key8(first_grids, block, key_behind(2u), first),
+          coded_key8(second_grids, block, key_behind(2u), second),
+        ),
+        2u,
+        pair,
+      );
+      let first_pairs = add_products(add_products(scores[2], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
+      scores[2] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
+    }
+    if (3u < SPAN) {
+      let key = turned_behind(
+        pairs_of(
+          coded_key8(first_grids, block, key_behind(3u), first),
+          coded_key8(second_grids, block, key_behind(3u), second),
+        ),
+        3u,
+        pair,
+      );
+      let first_pairs = add_products(add_products(scores[3], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
+      scores[3] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
+    }
+    if (4u < SPAN) {
+      let key = turned_behind(
+        pairs_of(
+          coded_key8(first_grids, block, key_behind(4u), first),
+          coded_key8(second_grids, block, key_behind(4u), second),
+        ),
+        4u,
+        pair,
+      );
+      let first_pairs = add_products(add_products(scores[4], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
+      scores[4] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
+    }
+    if (5u < SPAN) {
+      let key = turned_behind(
+        pairs_of(
+          coded_key8(first_grids, block, key_behind(5u), first),
+          coded_key8(second_grids, block, key_behind(5u), second),
+        ),
+        5u,
+        pair,
+      );
+      let first_pairs = add_products(add_products(scores[5], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
+      scores[5] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
+    }
+    if (6u < SPAN) {
+      let key = turned_behind(
+        pairs_of(
+          coded_key8(first_grids, block, key_behind(6u), first),
+          coded_key8(second_grids, block, key_behind(6u), second),
+        ),
+        6u,
+        pair,
+      );
+      let first_pairs = add_products(add_products(scores[6], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
+      scores[6] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
+    }
+    if (7u < SPAN) {
+      let key = turned_behind(
+        pairs_of(
+          coded_key8(first_grids, block, key_behind(7u), first),
+          coded_key8(second_grids, block, key_behind(7u), second),
+        ),
+        7u,
+        pair,
+      );
+      let first_pairs = add_products(add_products(scores[7], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
+      scores[7] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
+    }
   }
   for (var chunk = 2u * ROTARY_CHUNKS; chunk < coded_chunks; chunk += 2u) {
     let grids = coded_grids(block, chunk);
     let queries_0 = query_rows(chunk);
     let queries_1 = query_rows(chunk + 1u);
     if (0u < SPAN) {
-      let key = coded_key8(grids, block, key_at[0], chunk);
+      let key = coded_key8(grids, block, key_behind(0u), chunk);
       scores[0] = add_products(add_products(scores[0], key[0], queries_0), key[1], queries_1);
     }
     if (1u < SPAN) {
-      let key = coded_key8(grids, block, key_at[1], chunk);
+      let key = coded_key8(grids, block, key_behind(1u), chunk);
       scores[1] = add_products(add_products(scores[1], key[0], queries_0), key[1], queries_1);
     }
     if (2u < SPAN) {
-      let key = coded_key8(grids, block, key_at[2], chunk);
+      let key = coded_key8(grids, block, key_behind(2u), chunk);
       scores[2] = add_products(add_products(scores[2], key[0], queries_0), key[1], queries_1);
     }
     if (3u < SPAN) {
-      let key = coded_key8(grids, block, key_at[3], chunk);
+      let key = coded_key8(grids, block, key_behind(3u), chunk);
       scores[3] = add_products(add_products(scores[3], key[0], queries_0), key[1], queries_1);
     }
     if (4u < SPAN) {
-      let key = coded_key8(grids, block, key_at[4], chunk);
+      let key = coded_key8(grids, block, key_behind(4u), chunk);
       scores[4] = add_products(add_products(scores[4], key[0], queries_0), key[1], queries_1);
     }
     if (5u < SPAN) {
-      let key = coded_key8(grids, block, key_at[5], chunk);
+      let key = coded_key8(grids, block, key_behind(5u), chunk);
       scores[5] = add_products(add_products(scores[5], key[0], queries_0), key[1], queries_1);
     }
     if (6u < SPAN) {
-      let key = coded_key8(grids, block, key_at[6], chunk);
+      let key = coded_key8(grids, block, key_behind(6u), chunk);
       scores[6] = add_products(add_products(scores[6], key[0], queries_0), key[1], queries_1);
     }
     if (7u < SPAN) {
-      let key = coded_key8(grids, block, key_at[7], chunk);
+      let key = coded_key8(grids, block, key_behind(7u), chunk);
       scores[7] = add_products(add_products(scores[7], key[0], queries_0), key[1], queries_1);
     }
   }
@@ -1223,7 +1267,9 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     scores[i] = vec4<f32>();
   }
   find_keys(entry, block, tile, lane);
-  score_tokens(block, tile, lane);
+  if (tile.first + first_place < tile.end) {
+    score_tokens(block, tile, lane);
+  }
   var first = vec4<u32>();
   var end = vec4<u32>(); // of the positions that each row sees
   for (var row = 0u; row < ROWS; row += 1u) {
@@ -1233,14 +1279,20 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     end[row] = select(0u, range.y, at < block.rows);
   }
   for (var i = 0u; i < SPAN; i += 1u) {
-    let position = vec4<u32>(tile.first + i * place_step + first_place);
     var score = scores[i];
     if (SOFTCAP) {
       // Clamped because tanh may overflow where it has long been 1.
       let cap = vec4<f32>(layer.softcap);
       score = cap * tanh(clamp(score / cap, vec4<f32>(-20.0), vec4<f32>(20.0)));
     }
-    scores[i] = select(vec4<f32>(HIDDEN), score, (position >= first) & (position < end));
+    scores[i] = score;
+  }
+  // Most tiles are seen whole.
+  if (!all((first <= vec4<u32>(tile.first)) & (end >= vec4<u32>(tile.first + TILE)))) {
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let position = vec4<u32>(tile.first + i * place_step + first_place);
+      scores[i] = select(vec4<f32>(HIDDEN), scores[i], (position >= first) & (position < end));
+    }
   }
 }
 
@@ -1270,34 +1322,27 @@ fn pack_weights(half: u32, lane: u32) -> vec4<u32> {
   var sum = vec4<u32>();
   let factor = 1.0 / weight_unit;
   for (var i = 0u; i < 4u; i += 1u) {
-    let whole = vec4<u32>(scores[4u * half + i] * factor + 0.5);
+    // Behind 2^23, a binary32 number's lowest bits are those of the whole number.
+    let whole = bitcast<vec4<u32>>(scores[4u * half + i] * factor + 0x1p23f);
     sum += whole;
     packs[0] |= ((whole >> vec4<u32>(8u)) & vec4<u32>(255u)) << vec4<u32>(8u * i);
     packs[1] |= ((whole >> vec4<u32>(0u)) & vec4<u32>(255u)) << vec4<u32>(8u * i);
   }
-  for (var digit = 0u; digit < DIGITS; digit += 1u) {
-    packed[(half * WORKGROUP + lane) * DIGITS + digit] = packs[digit];
-  }
-  return sum;
+  packed[lane * (SPAN / 4u) + half] = packs;
+  return sum - 4u * bitcast<u32>(0x1p23f);
 }
 
 // Byte i of word j becomes byte j of word i.
 fn transposed(words: vec4<u32>) -> vec4<u32> {
   let mask = 0x00ff00ffu;
-  let even = vec2<u32>(
-    (words.x & mask) | ((words.y & mask) << 8u),
-    (words.z & mask) | ((words.w & mask) << 8u),
-  );
-  let odd = vec2<u32>(
-    ((words.x >> 8u) & mask) | (words.y & ~mask),
-    ((words.z >> 8u) & mask) | (words.w & ~mask),
-  );
-  return vec4<u32>(
-    (even.x & 0xffffu) | (even.y << 16u),
-    (odd.x & 0xffffu) | (odd.y << 16u),
-    (even.x >> 16u) | (even.y & 0xffff0000u),
-    (odd.x >> 16u) | (odd.y & 0xffff0000u),
-  );
+  // A difference of what two words swap serves both of them: one adds it where the other subtracts it.
+  let bytes = (words.yw & vec2<u32>(mask)) - ((words.xz >> vec2<u32>(8u)) & vec2<u32>(mask));
+  let even = words.xz + (bytes << vec2<u32>(8u));
+  let odd = words.yw - bytes;
+  let halves = (vec2<u32>(even.y, odd.y) & vec2<u32>(0xffffu)) - (vec2<u32>(even.x, odd.x) >> vec2<u32>(16u));
+  let low = vec2<u32>(even.x, odd.x) + (halves << vec2<u32>(16u));
+  let high = vec2<u32>(even.y, odd.y) - halves;
+  return vec4<u32>(low, high);
 }
 
 // What four tokens' levels of four channels add to a row.
@@ -1315,10 +1360,10 @@ fn top_of(own: vec4<f32>, lane: u32) -> vec4<f32> {
   tops[lane] = own;
   workgroupBarrier();
   var top = own;
-  for (var other = 1u; other < select(1u, TOP_LANES, lane < TOP_GROUPS); other += 1u) {
-    top = max(top, tops[other * TOP_GROUPS + lane]);
-  }
   if (lane < TOP_GROUPS) {
+    for (var other = 1u; other < TOP_LANES; other += 1u) {
+      top = max(top, tops[other * TOP_GROUPS + lane]);
+    }
     group_tops[lane] = top;
   }
   workgroupBarrier();
@@ -1355,21 +1400,24 @@ fn soften_tile(tile: Tile, lane: u32) {
     let rescale = exp(row_max - next);
     row_max = next;
     row_sum *= rescale;
-    totals *= rescale[lane / CHUNK_LANES];
+    // Weights count from the tile's own largest score. Where that is far below another's, all of them are next to nothing anyway. What
+    // was mixed before is counted in the tile's units.
+    let unit = select(vec4<f32>(1.0), max(exp(top - next), vec4<f32>(0x1p-20f)) / WHOLE, tile.coded);
+    let kept = rescale * weight_unit / unit;
+    weight_unit = unit;
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
       let rows = mixed[i];
       mixed[i] = mat4x4<f32>(
-        rows[0] * rescale.x,
-        rows[1] * rescale.y,
-        rows[2] * rescale.z,
-        rows[3] * rescale.w,
+        rows[0] * kept.x,
+        rows[1] * kept.y,
+        rows[2] * kept.z,
+        rows[3] * kept.w,
       );
     }
-    // Weights count from the tile's own largest score. Where that is far below another's, all of them are 0 anyway.
-    weight_unit = max(exp(top - next), vec4<f32>(1.0e-30)) / WHOLE;
+    // A hidden token has no weight, even where a row has seen no other.
+    let seen = max(next, vec4<f32>(0.5 * HIDDEN));
     for (var i = 0u; i < SPAN; i += 1u) {
-      let score = scores[i];
-      let weight = select(exp(score - next), vec4<f32>(), score <= vec4<f32>(HIDDEN));
+      let weight = exp(scores[i] - seen);
       scores[i] = weight;
     }
   }
@@ -1436,22 +1484,25 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   var sum_3_3_0 = vec4<u32>();
   var sum_3_3_1 = vec4<u32>();
   // Four consecutive tokens of a lane, all of one page.
-  let centroids = codebook;
+  let row = value_row(codebook, chunk);
   let pages = (coded_count + PAGE_TOKENS - 1u) / PAGE_TOKENS;
   for (var page = 0u; page < pages; page += 1u) {
     let word = page_word(entry.slot, block.head, first_page + page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
-    for (var quad = slice; quad < PAGE_TOKENS / 4u; quad += SLICES) {
-      let place = page * PAGE_TOKENS + 4u * quad;
-      let at = place % SPAN / 4u * WORKGROUP + place / SPAN;
+    for (var turn = 0u; turn < PAGE_QUADS; turn += SLICES) {
+      let quad = turn + slice;
+      if (PAGE_QUADS % SLICES != 0u && quad >= PAGE_QUADS) {
+        break;
+      }
+      let at = page * PAGE_QUADS + quad;
       let four = vec4<u32>(4u * quad, 4u * quad + 1u, 4u * quad + 2u, 4u * quad + 3u);
       let records = word + four / VALUE_RECORD_TOKENS * VALUE_RECORD_WORDS;
       let tokens = four % VALUE_RECORD_TOKENS;
-      let words_x = value_words(centroids, records.x, tokens.x, chunk);
-      let words_y = value_words(centroids, records.y, tokens.y, chunk);
-      let words_z = value_words(centroids, records.z, tokens.z, chunk);
-      let words_w = value_words(centroids, records.w, tokens.w, chunk);
-      let weights_0 = packed[at * DIGITS + 0u];
-      let weights_1 = packed[at * DIGITS + 1u];
+      let words_x = value_words(row, records.x, tokens.x, chunk);
+      let words_y = value_words(row, records.y, tokens.y, chunk);
+      let words_z = value_words(row, records.z, tokens.z, chunk);
+      let words_w = value_words(row, records.w, tokens.w, chunk);
+      let weights_0 = packed[at][0];
+      let weights_1 = packed[at][1];
       let levels_0 = transposed(vec4<u32>(words_x[0], words_y[0], words_z[0], words_w[0]));
       sum_0_0_0 += weighted_levels(levels_0, weights_0.x);
       sum_0_0_1 += weighted_levels(levels_0, weights_1.x);
@@ -1491,28 +1542,28 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     }
   }
   mixed[0] += mat4x4<f32>(
-    vec4<f32>((sum_0_0_0 << vec4<u32>(8u)) + (sum_0_0_1 << vec4<u32>(0u))) * weight_unit.x,
-    vec4<f32>((sum_0_1_0 << vec4<u32>(8u)) + (sum_0_1_1 << vec4<u32>(0u))) * weight_unit.y,
-    vec4<f32>((sum_0_2_0 << vec4<u32>(8u)) + (sum_0_2_1 << vec4<u32>(0u))) * weight_unit.z,
-    vec4<f32>((sum_0_3_0 << vec4<u32>(8u)) + (sum_0_3_1 << vec4<u32>(0u))) * weight_unit.w,
+    vec4<f32>((sum_0_0_0 << vec4<u32>(8u)) + (sum_0_0_1 << vec4<u32>(0u))),
+    vec4<f32>((sum_0_1_0 << vec4<u32>(8u)) + (sum_0_1_1 << vec4<u32>(0u))),
+    vec4<f32>((sum_0_2_0 << vec4<u32>(8u)) + (sum_0_2_1 << vec4<u32>(0u))),
+    vec4<f32>((sum_0_3_0 << vec4<u32>(8u)) + (sum_0_3_1 << vec4<u32>(0u))),
   );
   mixed[1] += mat4x4<f32>(
-    vec4<f32>((sum_1_0_0 << vec4<u32>(8u)) + (sum_1_0_1 << vec4<u32>(0u))) * weight_unit.x,
-    vec4<f32>((sum_1_1_0 << vec4<u32>(8u)) + (sum_1_1_1 << vec4<u32>(0u))) * weight_unit.y,
-    vec4<f32>((sum_1_2_0 << vec4<u32>(8u)) + (sum_1_2_1 << vec4<u32>(0u))) * weight_unit.z,
-    vec4<f32>((sum_1_3_0 << vec4<u32>(8u)) + (sum_1_3_1 << vec4<u32>(0u))) * weight_unit.w,
+    vec4<f32>((sum_1_0_0 << vec4<u32>(8u)) + (sum_1_0_1 << vec4<u32>(0u))),
+    vec4<f32>((sum_1_1_0 << vec4<u32>(8u)) + (sum_1_1_1 << vec4<u32>(0u))),
+    vec4<f32>((sum_1_2_0 << vec4<u32>(8u)) + (sum_1_2_1 << vec4<u32>(0u))),
+    vec4<f32>((sum_1_3_0 << vec4<u32>(8u)) + (sum_1_3_1 << vec4<u32>(0u))),
   );
   mixed[2] += mat4x4<f32>(
-    vec4<f32>((sum_2_0_0 << vec4<u32>(8u)) + (sum_2_0_1 << vec4<u32>(0u))) * weight_unit.x,
-    vec4<f32>((sum_2_1_0 << vec4<u32>(8u)) + (sum_2_1_1 << vec4<u32>(0u))) * weight_unit.y,
-    vec4<f32>((sum_2_2_0 << vec4<u32>(8u)) + (sum_2_2_1 << vec4<u32>(0u))) * weight_unit.z,
-    vec4<f32>((sum_2_3_0 << vec4<u32>(8u)) + (sum_2_3_1 << vec4<u32>(0u))) * weight_unit.w,
+    vec4<f32>((sum_2_0_0 << vec4<u32>(8u)) + (sum_2_0_1 << vec4<u32>(0u))),
+    vec4<f32>((sum_2_1_0 << vec4<u32>(8u)) + (sum_2_1_1 << vec4<u32>(0u))),
+    vec4<f32>((sum_2_2_0 << vec4<u32>(8u)) + (sum_2_2_1 << vec4<u32>(0u))),
+    vec4<f32>((sum_2_3_0 << vec4<u32>(8u)) + (sum_2_3_1 << vec4<u32>(0u))),
   );
   mixed[3] += mat4x4<f32>(
-    vec4<f32>((sum_3_0_0 << vec4<u32>(8u)) + (sum_3_0_1 << vec4<u32>(0u))) * weight_unit.x,
-    vec4<f32>((sum_3_1_0 << vec4<u32>(8u)) + (sum_3_1_1 << vec4<u32>(0u))) * weight_unit.y,
-    vec4<f32>((sum_3_2_0 << vec4<u32>(8u)) + (sum_3_2_1 << vec4<u32>(0u))) * weight_unit.z,
-    vec4<f32>((sum_3_3_0 << vec4<u32>(8u)) + (sum_3_3_1 << vec4<u32>(0u))) * weight_unit.w,
+    vec4<f32>((sum_3_0_0 << vec4<u32>(8u)) + (sum_3_0_1 << vec4<u32>(0u))),
+    vec4<f32>((sum_3_1_0 << vec4<u32>(8u)) + (sum_3_1_1 << vec4<u32>(0u))),
+    vec4<f32>((sum_3_2_0 << vec4<u32>(8u)) + (sum_3_2_1 << vec4<u32>(0u))),
+    vec4<f32>((sum_3_3_0 << vec4<u32>(8u)) + (sum_3_3_1 << vec4<u32>(0u))),
   );
   for (var token = slice; token < exact_count; token += SLICES) {
     let exact_at = exact_word(entry.slot, 1u, tile.first + token, block.head);
@@ -1541,9 +1592,25 @@ fn sum_chunk(rows: mat4x4<f32>, lane: u32) -> vec4<f32> {
   return sum;
 }
 
-// After the last tile, what was mixed is summed over the slices. So it is after the last coded one, because what coding did
-// to values is undone before exact ones are added.
-fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, end: u32, lane: u32) {
+// The other way: a chunk's sums, given back to the lanes of the first slice as what they mixed.
+fn shared_chunk(sum: vec4<f32>, lane: u32) -> mat4x4<f32> {
+  workgroupBarrier();
+  weights[lane] = sum;
+  workgroupBarrier();
+  if (lane >= CHUNK_LANES) {
+    return mat4x4<f32>();
+  }
+  return mat4x4<f32>(
+    weights[lane],
+    weights[CHUNK_LANES + lane],
+    weights[2u * CHUNK_LANES + lane],
+    weights[3u * CHUNK_LANES + lane],
+  );
+}
+
+// After the last tile, what was mixed is summed over the slices, and written. It is summed after the last coded one as well,
+// because what coding did to values is undone before exact ones are added.
+fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, end: u32, split: u32, lane: u32) {
   if (at + 1u == end || at + 1u == tiles.coded) {
     tops[lane] = row_sum;
     sums[0] = sum_chunk(mixed[0], lane);
@@ -1559,9 +1626,17 @@ fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, en
     sums[3] = sum_chunk(mixed[3], lane);
     mixed = array<mat4x4<f32>, LANE_CHUNKS>();
     if (tile.coded) {
+      sums *= weight_unit[lane / CHUNK_LANES];
+      weight_unit = vec4<f32>(1.0);
       finish_coded(entry, block, lane);
     }
-    totals += sums;
+    if (at + 1u == end) {
+      write_partials(entry, block, split, lane);
+    } else {
+      for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+        mixed[i] = shared_chunk(sums[i], lane);
+      }
+    }
   }
 }
 
@@ -1571,7 +1646,7 @@ fn write_partials(entry: Entry, block: Block, split: u32, lane: u32) {
   if (lane < used * CHUNK_LANES) {
     let chunk = partial_of(entry, block, lane / CHUNK_LANES, split) + lane_chunk(lane);
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      partials_written[chunk + i] = totals[i];
+      partials_written[chunk + i] = sums[i];
     }
   }
   if (lane < used && lane_chunk(0u) == 0u) {
@@ -1603,7 +1678,11 @@ fn main(
   prepare_block(entry, block, lane);
   // Where tiles may be skipped, exact ones come before all others for their largest scores alone: most weight is there as a rule.
   let own = workgroup.x * share;
-  let peeks = select(0u, total - tiles.coded, SKIP_BELOW > 0.0 && own < end);
+  if (own >= end) {
+    write_partials(entry, block, workgroup.x, lane);
+    return;
+  }
+  let peeks = select(0u, total - tiles.coded, SKIP_BELOW > 0.0);
   for (var turn = own; turn < end + peeks; turn += 1u) {
     let peeking = SKIP_BELOW > 0.0 && turn < own + peeks;
     let at = select(turn - peeks, turn - own + tiles.coded, peeking);
@@ -1616,8 +1695,7 @@ fn main(
     }
     soften_tile(tile, lane);
     mix_tile(entry, block, tile, lane);
-    finish_tile(entry, block, tiles, tile, at, end, lane);
+    finish_tile(entry, block, tiles, tile, at, end, workgroup.x, lane);
   }
-  write_partials(entry, block, workgroup.x, lane);
 }
 `;

@@ -30,6 +30,9 @@ const KEY_BITS: u32 = 8u; // bits per code
 const KEY_MASK: u32 = 255u;
 const KEY_CENTROIDS: u32 = 256u;
 const KEY_CODES: u32 = 8u; // codes per token
+const KEY_RUN_TOKENS: u32 = 64u; // tokens whose codes lie evenly apart: by
+const KEY_TOKEN_WORDS: u32 = 2u; // so many words, or if these are none
+const KEY_TOKEN_CODES: u32 = 0u; // by so many codes
 const KEY_RECORD_TOKENS: u32 = 1u;
 const KEY_RECORD_WORDS: u32 = 2u;
 const KEY_CODEBOOK_WORDS: u32 = 4160u; // per head
@@ -38,6 +41,9 @@ const VALUE_BITS: u32 = 8u; // bits per code
 const VALUE_MASK: u32 = 255u;
 const VALUE_CENTROIDS: u32 = 256u;
 const VALUE_CODES: u32 = 8u; // codes per token
+const VALUE_RUN_TOKENS: u32 = 64u; // tokens whose codes lie evenly apart: by
+const VALUE_TOKEN_WORDS: u32 = 2u; // so many words, or if these are none
+const VALUE_TOKEN_CODES: u32 = 0u; // by so many codes
 const VALUE_RECORD_TOKENS: u32 = 1u;
 const VALUE_RECORD_WORDS: u32 = 2u;
 const VALUE_CODEBOOK_WORDS: u32 = 4160u; // per head
@@ -123,11 +129,11 @@ fn add_products(sum: vec4<f32>, key: vec4<f32>, rows: Rows) -> vec4<f32> {
 
 var<workgroup> query_tile: array<Chunk, ROWS * CHUNKS>;
 const DIGITS: u32 = 1u; // bytes of a weight, the highest first
-override PACKS: u32 = DIGITS * TILE / 4u; // named: naga panics where a nameless size comes before other constants of a pipeline
+override PACKS: u32 = TILE / 4u; // named: naga panics where a nameless size comes before other constants of a pipeline
 const WHOLE: f32 = 255.0; // the largest weight of a tile
 var<workgroup> weights: array<vec4<f32>, ROWS * WORKGROUP>; // of exact tokens
-var<workgroup> packed: array<vec4<u32>, PACKS>; // a byte of four tokens' weights, for each row
-var<private> weight_unit: vec4<f32>; // what 1 stands for
+var<workgroup> packed: array<array<vec4<u32>, DIGITS>, PACKS>; // bytes of four tokens' weights, for each row
+var<private> weight_unit = vec4<f32>(1.0); // what 1 stands for
 var<workgroup> tops: array<vec4<f32>, WORKGROUP>;
 var<workgroup> group_tops: array<vec4<f32>, TOP_GROUPS>;
 var<private> row_max = vec4<f32>(HIDDEN);
@@ -137,7 +143,6 @@ var<private> counts: vec2<f32>; // coded tiles that were skipped, and all, where
 var<private> mixed: array<mat4x4<f32>, LANE_CHUNKS>;
 var<workgroup> row_sums: array<f32, ROWS>;
 var<private> sums: mat4x4<f32>; // of what was mixed, over the slices: chunks of the lane's row
-var<private> totals: mat4x4<f32>; // of such sums
 var<private> scores: array<vec4<f32>, MAX_SPAN>;
 
 // A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code; of the tokens that
@@ -293,9 +298,14 @@ fn levels_of(word: u32) -> vec4<f32> {
   return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
 }
 
+// Words 2 pair and the next.
+fn codebook_pair_at(pair: u32) -> vec2<u32> {
+  return codebook_pairs[pair];
+}
+
 // Words first + 2 pair and the next; first is even. An index in pairs spares what a division would cost.
 fn codebook_pair(first: u32, pair: u32) -> vec2<u32> {
-  return codebook_pairs[(first >> 1u) + pair];
+  return codebook_pair_at((first >> 1u) + pair);
 }
 
 // The grids of channels 4 chunk to 4 chunk + 3.
@@ -313,20 +323,25 @@ fn key_grid(codebook: u32, chunk: u32) -> Grid {
   );
 }
 
-// Codes in a row, from code index on; they lie in one word.
-fn key_codes(record: u32, index: u32) -> array<u32, 1> {
-  let bit = index * KEY_BITS;
-  let word = key_records[record + (bit >> 5u)] >> (bit & 31u);
+// Codes of token token in a row, from code index on; they lie in one word.
+fn key_codes(record: u32, token: u32, index: u32) -> array<u32, 1> {
+  let bit = (token * KEY_TOKEN_CODES + index) * KEY_BITS;
+  let word = key_records[record + ((bit >> 5u) + token * KEY_TOKEN_WORDS)] >> (bit & 31u);
   return array<u32, 1>(
     (word >> (0u * KEY_BITS)) & KEY_MASK,
   );
 }
+// The pair of words with which the centroids of the code begin that holds chunk chunk; of centroids of more channels, the pair in
+// the first of them that holds the chunk.
+fn key_row(codebook: u32, chunk: u32) -> u32 {
+  let code = chunk / (KEY_CHANNELS / 4u);
+  return (codebook + HEAD_DIM + chunk % (KEY_CHANNELS / 4u)) / 2u + code * KEY_CENTROIDS * (KEY_CHANNELS / 8u);
+}
+
 // Levels of channels 4 chunk to 4 chunk + 7 of token token of the record at record, four to a word.
-fn key_words(codebook: u32, record: u32, token: u32, chunk: u32) -> array<u32, 2> {
-  let first = chunk / (KEY_CHANNELS / 4u);
-  let codes = key_codes(record, token * KEY_CODES + first);
-  let centroids = codebook + HEAD_DIM + chunk % (KEY_CHANNELS / 4u);
-  let pair_0 = codebook_pair(centroids, ((first + 0u) * KEY_CENTROIDS + codes[0]) * (KEY_CHANNELS / 8u) + 0u);
+fn key_words(row: u32, record: u32, token: u32, chunk: u32) -> array<u32, 2> {
+  let codes = key_codes(record, token, chunk / (KEY_CHANNELS / 4u));
+  let pair_0 = codebook_pair_at(row + codes[0] * (KEY_CHANNELS / 8u) + (0u * KEY_CENTROIDS * (KEY_CHANNELS / 8u) + 0u));
   return array<u32, 2>(
     pair_0.x,
     pair_0.y,
@@ -335,7 +350,7 @@ fn key_words(codebook: u32, record: u32, token: u32, chunk: u32) -> array<u32, 2
 
 // The same, a chunk a column.
 fn key_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat2x4<f32> {
-  let words = key_words(codebook, record, token, chunk);
+  let words = key_words(key_row(codebook, chunk), record, token, chunk);
   return mat2x4<f32>(
     levels_of(words[0]),
     levels_of(words[1]),
@@ -357,22 +372,27 @@ fn value_grid(codebook: u32, chunk: u32) -> Grid {
   );
 }
 
-// Codes in a row, from code index on; they lie in one word.
-fn value_codes(record: u32, index: u32) -> array<u32, 2> {
-  let bit = index * VALUE_BITS;
-  let word = value_records[record + (bit >> 5u)] >> (bit & 31u);
+// Codes of token token in a row, from code index on; they lie in one word.
+fn value_codes(record: u32, token: u32, index: u32) -> array<u32, 2> {
+  let bit = (token * VALUE_TOKEN_CODES + index) * VALUE_BITS;
+  let word = value_records[record + ((bit >> 5u) + token * VALUE_TOKEN_WORDS)] >> (bit & 31u);
   return array<u32, 2>(
     (word >> (0u * VALUE_BITS)) & VALUE_MASK,
     (word >> (1u * VALUE_BITS)) & VALUE_MASK,
   );
 }
+// The pair of words with which the centroids of the code begin that holds chunk chunk; of centroids of more channels, the pair in
+// the first of them that holds the chunk.
+fn value_row(codebook: u32, chunk: u32) -> u32 {
+  let code = chunk / (VALUE_CHANNELS / 4u);
+  return (codebook + HEAD_DIM + chunk % (VALUE_CHANNELS / 4u)) / 2u + code * VALUE_CENTROIDS * (VALUE_CHANNELS / 8u);
+}
+
 // Levels of channels 4 chunk to 4 chunk + 15 of token token of the record at record, four to a word.
-fn value_words(codebook: u32, record: u32, token: u32, chunk: u32) -> array<u32, 4> {
-  let first = chunk / (VALUE_CHANNELS / 4u);
-  let codes = value_codes(record, token * VALUE_CODES + first);
-  let centroids = codebook + HEAD_DIM + chunk % (VALUE_CHANNELS / 4u);
-  let pair_0 = codebook_pair(centroids, ((first + 0u) * VALUE_CENTROIDS + codes[0]) * (VALUE_CHANNELS / 8u) + 0u);
-  let pair_1 = codebook_pair(centroids, ((first + 1u) * VALUE_CENTROIDS + codes[1]) * (VALUE_CHANNELS / 8u) + 0u);
+fn value_words(row: u32, record: u32, token: u32, chunk: u32) -> array<u32, 4> {
+  let codes = value_codes(record, token, chunk / (VALUE_CHANNELS / 4u));
+  let pair_0 = codebook_pair_at(row + codes[0] * (VALUE_CHANNELS / 8u) + (0u * VALUE_CENTROIDS * (VALUE_CHANNELS / 8u) + 0u));
+  let pair_1 = codebook_pair_at(row + codes[1] * (VALUE_CHANNELS / 8u) + (1u * VALUE_CENTROIDS * (VALUE_CHANNELS / 8u) + 0u));
   return array<u32, 4>(
     pair_0.x,
     pair_0.y,
@@ -436,10 +456,10 @@ fn find_keys(entry: Entry, block: Block, tile: Tile, lane: u32) {
   }
 }
 
-// How often the lane goes through a loop over one of the two sources: never through that of the other, nor where all its
-// tokens lie past the tile's end.
-fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
-  return select(0u, count, coded == tile.coded && tile.first + lane < tile.end);
+// How often lanes go through a loop over one of the two sources: never through that of the other. All lanes as often, so that
+// what depends on the turn alone is computed once for all of them.
+fn trips(tile: Tile, coded: bool, count: u32) -> u32 {
+  return select(0u, count, coded == tile.coded);
 }
 
 // Of the eight channels of two chunks, the first of which is even.
@@ -544,8 +564,8 @@ fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
 
 // Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
-  let coded_chunks = trips(tile, true, lane, CHUNKS);
-  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_chunks = trips(tile, true, CHUNKS);
+  let exact_chunks = trips(tile, false, CHUNKS);
   let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
   let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
   for (var pair = 0u; pair < coded_pairs; pair += 2u) {
@@ -752,7 +772,9 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     scores[i] = vec4<f32>();
   }
   find_keys(entry, block, tile, lane);
-  score_tokens(block, tile, lane);
+  if (tile.first + lane < tile.end) {
+    score_tokens(block, tile, lane);
+  }
   var first = vec4<u32>();
   var end = vec4<u32>(); // of the positions that each row sees
   for (var row = 0u; row < ROWS; row += 1u) {
@@ -762,14 +784,20 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     end[row] = select(0u, range.y, at < block.rows);
   }
   for (var i = 0u; i < SPAN; i += 1u) {
-    let position = vec4<u32>(tile.first + i * PAGE_TOKENS + lane);
     var score = scores[i];
     if (SOFTCAP) {
       // Clamped because tanh may overflow where it has long been 1.
       let cap = vec4<f32>(layer.softcap);
       score = cap * tanh(clamp(score / cap, vec4<f32>(-20.0), vec4<f32>(20.0)));
     }
-    scores[i] = select(vec4<f32>(HIDDEN), score, (position >= first) & (position < end));
+    scores[i] = score;
+  }
+  // Most tiles are seen whole.
+  if (!all((first <= vec4<u32>(tile.first)) & (end >= vec4<u32>(tile.first + TILE)))) {
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let position = vec4<u32>(tile.first + i * PAGE_TOKENS + lane);
+      scores[i] = select(vec4<f32>(HIDDEN), scores[i], (position >= first) & (position < end));
+    }
   }
 }
 
@@ -799,33 +827,26 @@ fn pack_weights(half: u32, lane: u32) -> vec4<u32> {
   var sum = vec4<u32>();
   let factor = 1.0 / weight_unit;
   for (var i = 0u; i < 4u; i += 1u) {
-    let whole = vec4<u32>(scores[4u * half + i] * factor + 0.5);
+    // Behind 2^23, a binary32 number's lowest bits are those of the whole number.
+    let whole = bitcast<vec4<u32>>(scores[4u * half + i] * factor + 0x1p23f);
     sum += whole;
     packs[0] |= ((whole >> vec4<u32>(0u)) & vec4<u32>(255u)) << vec4<u32>(8u * i);
   }
-  for (var digit = 0u; digit < DIGITS; digit += 1u) {
-    packed[(half * WORKGROUP + lane) * DIGITS + digit] = packs[digit];
-  }
-  return sum;
+  packed[half * WORKGROUP + lane] = packs;
+  return sum - 4u * bitcast<u32>(0x1p23f);
 }
 
 // Byte i of word j becomes byte j of word i.
 fn transposed(words: vec4<u32>) -> vec4<u32> {
   let mask = 0x00ff00ffu;
-  let even = vec2<u32>(
-    (words.x & mask) | ((words.y & mask) << 8u),
-    (words.z & mask) | ((words.w & mask) << 8u),
-  );
-  let odd = vec2<u32>(
-    ((words.x >> 8u) & mask) | (words.y & ~mask),
-    ((words.z >> 8u) & mask) | (words.w & ~mask),
-  );
-  return vec4<u32>(
-    (even.x & 0xffffu) | (even.y << 16u),
-    (odd.x & 0xffffu) | (odd.y << 16u),
-    (even.x >> 16u) | (even.y & 0xffff0000u),
-    (odd.x >> 16u) | (odd.y & 0xffff0000u),
-  );
+  // A difference of what two words swap serves both of them: one adds it where the other subtracts it.
+  let bytes = (words.yw & vec2<u32>(mask)) - ((words.xz >> vec2<u32>(8u)) & vec2<u32>(mask));
+  let even = words.xz + (bytes << vec2<u32>(8u));
+  let odd = words.yw - bytes;
+  let halves = (vec2<u32>(even.y, odd.y) & vec2<u32>(0xffffu)) - (vec2<u32>(even.x, odd.x) >> vec2<u32>(16u));
+  let low = vec2<u32>(even.x, odd.x) + (halves << vec2<u32>(16u));
+  let high = vec2<u32>(even.y, odd.y) - halves;
+  return vec4<u32>(low, high);
 }
 
 // What four tokens' levels of four channels add to a row.
@@ -843,10 +864,10 @@ fn top_of(own: vec4<f32>, lane: u32) -> vec4<f32> {
   tops[lane] = own;
   workgroupBarrier();
   var top = own;
-  for (var other = 1u; other < select(1u, TOP_LANES, lane < TOP_GROUPS); other += 1u) {
-    top = max(top, tops[other * TOP_GROUPS + lane]);
-  }
   if (lane < TOP_GROUPS) {
+    for (var other = 1u; other < TOP_LANES; other += 1u) {
+      top = max(top, tops[other * TOP_GROUPS + lane]);
+    }
     group_tops[lane] = top;
   }
   workgroupBarrier();
@@ -883,21 +904,24 @@ fn soften_tile(tile: Tile, lane: u32) {
     let rescale = exp(row_max - next);
     row_max = next;
     row_sum *= rescale;
-    totals *= rescale[lane / CHUNK_LANES];
+    // Weights count from the tile's own largest score. Where that is far below another's, all of them are next to nothing anyway. What
+    // was mixed before is counted in the tile's units.
+    let unit = select(vec4<f32>(1.0), max(exp(top - next), vec4<f32>(0x1p-20f)) / WHOLE, tile.coded);
+    let kept = rescale * weight_unit / unit;
+    weight_unit = unit;
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
       let rows = mixed[i];
       mixed[i] = mat4x4<f32>(
-        rows[0] * rescale.x,
-        rows[1] * rescale.y,
-        rows[2] * rescale.z,
-        rows[3] * rescale.w,
+        rows[0] * kept.x,
+        rows[1] * kept.y,
+        rows[2] * kept.z,
+        rows[3] * kept.w,
       );
     }
-    // Weights count from the tile's own largest score. Where that is far below another's, all of them are 0 anyway.
-    weight_unit = max(exp(top - next), vec4<f32>(1.0e-30)) / WHOLE;
+    // A hidden token has no weight, even where a row has seen no other.
+    let seen = max(next, vec4<f32>(0.5 * HIDDEN));
     for (var i = 0u; i < SPAN; i += 1u) {
-      let score = scores[i];
-      let weight = select(exp(score - next), vec4<f32>(), score <= vec4<f32>(HIDDEN));
+      let weight = exp(scores[i] - seen);
       scores[i] = weight;
     }
   }
@@ -948,7 +972,7 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   var sum_3_2_0 = vec4<u32>();
   var sum_3_3_0 = vec4<u32>();
   // The same token of four pages. Past the last, its own stands in, with weights of 0.
-  let centroids = codebook;
+  let row = value_row(codebook, chunk);
   let last_page = first_page + (max(coded_count, 1u) - 1u) / PAGE_TOKENS;
   for (var first = 0u; first < coded_count; first += 4u * PAGE_TOKENS) {
     let page = first_page + first / PAGE_TOKENS;
@@ -962,11 +986,11 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
       let at = first / 4u + token;
       let records = words + token / VALUE_RECORD_TOKENS * VALUE_RECORD_WORDS;
       let tokens = vec4<u32>(token % VALUE_RECORD_TOKENS);
-      let words_x = value_words(centroids, records.x, tokens.x, chunk);
-      let words_y = value_words(centroids, records.y, tokens.y, chunk);
-      let words_z = value_words(centroids, records.z, tokens.z, chunk);
-      let words_w = value_words(centroids, records.w, tokens.w, chunk);
-      let weights_0 = packed[at * DIGITS + 0u];
+      let words_x = value_words(row, records.x, tokens.x, chunk);
+      let words_y = value_words(row, records.y, tokens.y, chunk);
+      let words_z = value_words(row, records.z, tokens.z, chunk);
+      let words_w = value_words(row, records.w, tokens.w, chunk);
+      let weights_0 = packed[at][0];
       let levels_0 = transposed(vec4<u32>(words_x[0], words_y[0], words_z[0], words_w[0]));
       sum_0_0_0 += weighted_levels(levels_0, weights_0.x);
       sum_0_1_0 += weighted_levels(levels_0, weights_0.y);
@@ -990,28 +1014,28 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     }
   }
   mixed[0] += mat4x4<f32>(
-    vec4<f32>((sum_0_0_0 << vec4<u32>(0u))) * weight_unit.x,
-    vec4<f32>((sum_0_1_0 << vec4<u32>(0u))) * weight_unit.y,
-    vec4<f32>((sum_0_2_0 << vec4<u32>(0u))) * weight_unit.z,
-    vec4<f32>((sum_0_3_0 << vec4<u32>(0u))) * weight_unit.w,
+    vec4<f32>((sum_0_0_0 << vec4<u32>(0u))),
+    vec4<f32>((sum_0_1_0 << vec4<u32>(0u))),
+    vec4<f32>((sum_0_2_0 << vec4<u32>(0u))),
+    vec4<f32>((sum_0_3_0 << vec4<u32>(0u))),
   );
   mixed[1] += mat4x4<f32>(
-    vec4<f32>((sum_1_0_0 << vec4<u32>(0u))) * weight_unit.x,
-    vec4<f32>((sum_1_1_0 << vec4<u32>(0u))) * weight_unit.y,
-    vec4<f32>((sum_1_2_0 << vec4<u32>(0u))) * weight_unit.z,
-    vec4<f32>((sum_1_3_0 << vec4<u32>(0u))) * weight_unit.w,
+    vec4<f32>((sum_1_0_0 << vec4<u32>(0u))),
+    vec4<f32>((sum_1_1_0 << vec4<u32>(0u))),
+    vec4<f32>((sum_1_2_0 << vec4<u32>(0u))),
+    vec4<f32>((sum_1_3_0 << vec4<u32>(0u))),
   );
   mixed[2] += mat4x4<f32>(
-    vec4<f32>((sum_2_0_0 << vec4<u32>(0u))) * weight_unit.x,
-    vec4<f32>((sum_2_1_0 << vec4<u32>(0u))) * weight_unit.y,
-    vec4<f32>((sum_2_2_0 << vec4<u32>(0u))) * weight_unit.z,
-    vec4<f32>((sum_2_3_0 << vec4<u32>(0u))) * weight_unit.w,
+    vec4<f32>((sum_2_0_0 << vec4<u32>(0u))),
+    vec4<f32>((sum_2_1_0 << vec4<u32>(0u))),
+    vec4<f32>((sum_2_2_0 << vec4<u32>(0u))),
+    vec4<f32>((sum_2_3_0 << vec4<u32>(0u))),
   );
   mixed[3] += mat4x4<f32>(
-    vec4<f32>((sum_3_0_0 << vec4<u32>(0u))) * weight_unit.x,
-    vec4<f32>((sum_3_1_0 << vec4<u32>(0u))) * weight_unit.y,
-    vec4<f32>((sum_3_2_0 << vec4<u32>(0u))) * weight_unit.z,
-    vec4<f32>((sum_3_3_0 << vec4<u32>(0u))) * weight_unit.w,
+    vec4<f32>((sum_3_0_0 << vec4<u32>(0u))),
+    vec4<f32>((sum_3_1_0 << vec4<u32>(0u))),
+    vec4<f32>((sum_3_2_0 << vec4<u32>(0u))),
+    vec4<f32>((sum_3_3_0 << vec4<u32>(0u))),
   );
   for (var token = slice; token < exact_count; token += SLICES) {
     let exact_at = exact_word(entry.slot, 1u, tile.first + token, block.head);
@@ -1040,9 +1064,25 @@ fn sum_chunk(rows: mat4x4<f32>, lane: u32) -> vec4<f32> {
   return sum;
 }
 
-// After the last tile, what was mixed is summed over the slices. So it is after the last coded one, because what coding did
-// to values is undone before exact ones are added.
-fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, end: u32, lane: u32) {
+// The other way: a chunk's sums, given back to the lanes of the first slice as what they mixed.
+fn shared_chunk(sum: vec4<f32>, lane: u32) -> mat4x4<f32> {
+  workgroupBarrier();
+  weights[lane] = sum;
+  workgroupBarrier();
+  if (lane >= CHUNK_LANES) {
+    return mat4x4<f32>();
+  }
+  return mat4x4<f32>(
+    weights[lane],
+    weights[CHUNK_LANES + lane],
+    weights[2u * CHUNK_LANES + lane],
+    weights[3u * CHUNK_LANES + lane],
+  );
+}
+
+// After the last tile, what was mixed is summed over the slices, and written. It is summed after the last coded one as well,
+// because what coding did to values is undone before exact ones are added.
+fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, end: u32, split: u32, lane: u32) {
   if (at + 1u == end || at + 1u == tiles.coded) {
     tops[lane] = row_sum;
     sums[0] = sum_chunk(mixed[0], lane);
@@ -1058,9 +1098,17 @@ fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, en
     sums[3] = sum_chunk(mixed[3], lane);
     mixed = array<mat4x4<f32>, LANE_CHUNKS>();
     if (tile.coded) {
+      sums *= weight_unit[lane / CHUNK_LANES];
+      weight_unit = vec4<f32>(1.0);
       finish_coded(entry, block, lane);
     }
-    totals += sums;
+    if (at + 1u == end) {
+      write_partials(entry, block, split, lane);
+    } else {
+      for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+        mixed[i] = shared_chunk(sums[i], lane);
+      }
+    }
   }
 }
 
@@ -1070,7 +1118,7 @@ fn write_partials(entry: Entry, block: Block, split: u32, lane: u32) {
   if (lane < used * CHUNK_LANES) {
     let chunk = partial_of(entry, block, lane / CHUNK_LANES, split) + lane_chunk(lane);
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      partials_written[chunk + i] = totals[i];
+      partials_written[chunk + i] = sums[i];
     }
   }
   if (lane < used && lane_chunk(0u) == 0u) {
@@ -1102,7 +1150,11 @@ fn main(
   prepare_block(entry, block, lane);
   // Where tiles may be skipped, exact ones come before all others for their largest scores alone: most weight is there as a rule.
   let own = workgroup.x * share;
-  let peeks = select(0u, total - tiles.coded, SKIP_BELOW > 0.0 && own < end);
+  if (own >= end) {
+    write_partials(entry, block, workgroup.x, lane);
+    return;
+  }
+  let peeks = select(0u, total - tiles.coded, SKIP_BELOW > 0.0);
   for (var turn = own; turn < end + peeks; turn += 1u) {
     let peeking = SKIP_BELOW > 0.0 && turn < own + peeks;
     let at = select(turn - peeks, turn - own + tiles.coded, peeking);
@@ -1115,8 +1167,7 @@ fn main(
     }
     soften_tile(tile, lane);
     mix_tile(entry, block, tile, lane);
-    finish_tile(entry, block, tiles, tile, at, end, lane);
+    finish_tile(entry, block, tiles, tile, at, end, workgroup.x, lane);
   }
-  write_partials(entry, block, workgroup.x, lane);
 }
 `;

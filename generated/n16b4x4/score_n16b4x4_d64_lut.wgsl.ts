@@ -26,6 +26,9 @@ const KEY_BITS: u32 = 4u; // bits per code
 const KEY_MASK: u32 = 15u;
 const KEY_CENTROIDS: u32 = 16u;
 const KEY_CODES: u32 = 16u; // codes per token
+const KEY_RUN_TOKENS: u32 = 64u; // tokens whose codes lie evenly apart: by
+const KEY_TOKEN_WORDS: u32 = 2u; // so many words, or if these are none
+const KEY_TOKEN_CODES: u32 = 0u; // by so many codes
 const KEY_RECORD_TOKENS: u32 = 64u;
 const KEY_RECORD_WORDS: u32 = 144u;
 const KEY_STAGES: u32 = 4u; // codes of a group, whose levels are added
@@ -337,10 +340,10 @@ fn key_mean_grids(codebook: u32, record: u32, chunk: u32) -> mat4x4<f32> {
   return grids;
 }
 
-// Codes in a row, from code index on; they lie in one word.
-fn key_codes(record: u32, index: u32) -> array<u32, 2> {
-  let bit = index * KEY_BITS;
-  let word = key_records[record + (bit >> 5u)] >> (bit & 31u);
+// Codes of token token in a row, from code index on; they lie in one word.
+fn key_codes(record: u32, token: u32, index: u32) -> array<u32, 2> {
+  let bit = (token * KEY_TOKEN_CODES + index) * KEY_BITS;
+  let word = key_records[record + ((bit >> 5u) + token * KEY_TOKEN_WORDS)] >> (bit & 31u);
   return array<u32, 2>(
     (word >> (0u * KEY_BITS)) & KEY_MASK,
     (word >> (1u * KEY_BITS)) & KEY_MASK,
@@ -402,10 +405,10 @@ fn find_keys(entry: Entry, block: Block, tile: Tile, lane: u32) {
   }
 }
 
-// How often the lane goes through a loop over one of the two sources: never through that of the other, nor where all its
-// tokens lie past the tile's end.
-fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
-  return select(0u, count, coded == tile.coded && tile.first + first_place < tile.end);
+// How often lanes go through a loop over one of the two sources: never through that of the other. All lanes as often, so that
+// what depends on the turn alone is computed once for all of them.
+fn trips(tile: Tile, coded: bool, count: u32) -> u32 {
+  return select(0u, count, coded == tile.coded);
 }
 
 // Of the eight channels of two chunks, the first of which is even.
@@ -480,11 +483,11 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   for (var i = 0u; i < SPAN; i += 1u) {
     key_at[i].word += metadata; // where the codes begin
   }
-  let exact_chunks = trips(tile, false, lane, CHUNKS);
-  let coded_codes = trips(tile, true, lane, KEY_CODES);
+  let exact_chunks = trips(tile, false, CHUNKS);
+  let coded_codes = trips(tile, true, KEY_CODES);
   for (var group = 0u; group < coded_codes; group += 2u) {
     for (var i = 0u; i < SPAN; i += 1u) {
-      let codes = key_codes(key_at[i].word, key_at[i].token * KEY_CODES + group);
+      let codes = key_codes(key_at[i].word, key_at[i].token, group);
       scores[i] += lut[(group + 0u) * KEY_CENTROIDS + codes[0]];
       scores[i] += lut[(group + 1u) * KEY_CENTROIDS + codes[1]];
     }
@@ -522,7 +525,9 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     scores[i] = vec4<f32>();
   }
   find_keys(entry, block, tile, lane);
-  score_tokens(block, tile, lane);
+  if (tile.first + first_place < tile.end) {
+    score_tokens(block, tile, lane);
+  }
   var first = vec4<u32>();
   var end = vec4<u32>(); // of the positions that each row sees
   for (var row = 0u; row < ROWS; row += 1u) {
@@ -532,14 +537,20 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     end[row] = select(0u, range.y, at < block.rows);
   }
   for (var i = 0u; i < SPAN; i += 1u) {
-    let position = vec4<u32>(tile.first + i * place_step + first_place);
     var score = scores[i];
     if (SOFTCAP) {
       // Clamped because tanh may overflow where it has long been 1.
       let cap = vec4<f32>(layer.softcap);
       score = cap * tanh(clamp(score / cap, vec4<f32>(-20.0), vec4<f32>(20.0)));
     }
-    scores[i] = select(vec4<f32>(HIDDEN), score, (position >= first) & (position < end));
+    scores[i] = score;
+  }
+  // Most tiles are seen whole.
+  if (!all((first <= vec4<u32>(tile.first)) & (end >= vec4<u32>(tile.first + TILE)))) {
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let position = vec4<u32>(tile.first + i * place_step + first_place);
+      scores[i] = select(vec4<f32>(HIDDEN), scores[i], (position >= first) & (position < end));
+    }
   }
 }
 

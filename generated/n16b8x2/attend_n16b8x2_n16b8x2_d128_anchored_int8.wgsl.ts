@@ -30,6 +30,9 @@ const KEY_BITS: u32 = 8u; // bits per code
 const KEY_MASK: u32 = 255u;
 const KEY_CENTROIDS: u32 = 256u;
 const KEY_CODES: u32 = 16u; // codes per token
+const KEY_RUN_TOKENS: u32 = 64u; // tokens whose codes lie evenly apart: by
+const KEY_TOKEN_WORDS: u32 = 4u; // so many words, or if these are none
+const KEY_TOKEN_CODES: u32 = 0u; // by so many codes
 const KEY_RECORD_TOKENS: u32 = 64u;
 const KEY_RECORD_WORDS: u32 = 280u;
 const KEY_STAGES: u32 = 2u; // codes of a group, whose levels are added
@@ -44,6 +47,9 @@ const VALUE_BITS: u32 = 8u; // bits per code
 const VALUE_MASK: u32 = 255u;
 const VALUE_CENTROIDS: u32 = 256u;
 const VALUE_CODES: u32 = 16u; // codes per token
+const VALUE_RUN_TOKENS: u32 = 64u; // tokens whose codes lie evenly apart: by
+const VALUE_TOKEN_WORDS: u32 = 4u; // so many words, or if these are none
+const VALUE_TOKEN_CODES: u32 = 0u; // by so many codes
 const VALUE_RECORD_TOKENS: u32 = 64u;
 const VALUE_RECORD_WORDS: u32 = 280u;
 const VALUE_STAGES: u32 = 2u; // codes of a group, whose levels are added
@@ -138,10 +144,11 @@ fn add_products(sum: vec4<f32>, key: vec4<f32>, rows: Rows) -> vec4<f32> {
 var<workgroup> query_tile: array<Chunk, ROWS * CHUNKS>;
 const DIGITS: u32 = 1u; // bytes of a weight, the highest first
 const PACKS: u32 = 256u; // for weights, and before for queries
+const PAGE_QUADS: u32 = PAGE_TOKENS / 4u;
 const WHOLE: f32 = 255.0; // the largest weight of a tile
 var<workgroup> weights: array<vec4<f32>, ROWS * WORKGROUP>; // of exact tokens
-var<workgroup> packed: array<vec4<u32>, PACKS>; // a byte of four tokens' weights, for each row
-var<private> weight_unit: vec4<f32>; // what 1 stands for
+var<workgroup> packed: array<array<vec4<u32>, DIGITS>, PACKS>; // bytes of four tokens' weights, for each row
+var<private> weight_unit = vec4<f32>(1.0); // what 1 stands for
 var<workgroup> tops: array<vec4<f32>, WORKGROUP>;
 var<workgroup> group_tops: array<vec4<f32>, TOP_GROUPS>;
 var<private> row_max = vec4<f32>(HIDDEN);
@@ -151,7 +158,6 @@ var<private> counts: vec2<f32>; // coded tiles that were skipped, and all, where
 var<private> mixed: array<mat4x4<f32>, LANE_CHUNKS>;
 var<workgroup> row_sums: array<f32, ROWS>;
 var<private> sums: mat4x4<f32>; // of what was mixed, over the slices: chunks of the lane's row
-var<private> totals: mat4x4<f32>; // of such sums
 var<private> scores: array<vec4<f32>, MAX_SPAN>;
 
 // A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code; of the tokens that
@@ -312,9 +318,14 @@ fn levels_of(word: u32) -> vec4<f32> {
   return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
 }
 
+// Words 2 pair and the next.
+fn codebook_pair_at(pair: u32) -> vec2<u32> {
+  return codebook_pairs[pair];
+}
+
 // Words first + 2 pair and the next; first is even. An index in pairs spares what a division would cost.
 fn codebook_pair(first: u32, pair: u32) -> vec2<u32> {
-  return codebook_pairs[(first >> 1u) + pair];
+  return codebook_pair_at((first >> 1u) + pair);
 }
 
 fn codebook_word(at: u32) -> u32 {
@@ -368,22 +379,25 @@ fn key_mean_grids(codebook: u32, record: u32, chunk: u32) -> mat4x4<f32> {
 
 const KEY_QUADS: u32 = 4u; // words of a centroid
 
-// Codes in a row, from code index on; they lie in one word.
-fn key_codes(record: u32, index: u32) -> array<u32, 2> {
-  let bit = index * KEY_BITS;
-  let word = key_records[record + (bit >> 5u)] >> (bit & 31u);
+// Codes of token token in a row, from code index on; they lie in one word.
+fn key_codes(record: u32, token: u32, index: u32) -> array<u32, 2> {
+  let bit = (token * KEY_TOKEN_CODES + index) * KEY_BITS;
+  let word = key_records[record + ((bit >> 5u) + token * KEY_TOKEN_WORDS)] >> (bit & 31u);
   return array<u32, 2>(
     (word >> (0u * KEY_BITS)) & KEY_MASK,
     (word >> (1u * KEY_BITS)) & KEY_MASK,
   );
 }
+// Where the centroids of the group begin that holds chunk chunk, in whose middle the chunk may lie.
+fn key_row(centroids: u32, chunk: u32) -> u32 {
+  return centroids + chunk / KEY_QUADS * KEY_GROUP_CENTROIDS * KEY_QUADS + chunk % KEY_QUADS;
+}
+
 // Levels of channels 4 chunk to 4 chunk + 7 of token token, whose record's codes begin at word at, four to a word.
 // Bytes are added without a carry: a channel's levels share a grid, and their largest sum is at most 255.
-fn key_words(centroids: u32, at: u32, token: u32, chunk: u32) -> array<u32, 2> {
-  let group = chunk / KEY_QUADS;
-  let codes = key_codes(at, token * KEY_CODES + group * KEY_STAGES);
-  let first = centroids + group * KEY_GROUP_CENTROIDS * KEY_QUADS + chunk % KEY_QUADS;
-  let levels_0 = codebook_pair(first, (codes[0] + 0u) * 2u) + codebook_pair(first, (codes[1] + 256u) * 2u);
+fn key_words(row: u32, at: u32, token: u32, chunk: u32) -> array<u32, 2> {
+  let codes = key_codes(at, token, chunk / KEY_QUADS * KEY_STAGES);
+  let levels_0 = codebook_pair(row, (codes[0] + 0u) * 2u) + codebook_pair(row, (codes[1] + 256u) * 2u);
   return array<u32, 2>(
     levels_0.x,
     levels_0.y,
@@ -392,7 +406,7 @@ fn key_words(centroids: u32, at: u32, token: u32, chunk: u32) -> array<u32, 2> {
 
 // The same, a chunk a column.
 fn key_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat2x4<f32> {
-  let words = key_words(codebook, record, token, chunk);
+  let words = key_words(key_row(codebook, chunk), record, token, chunk);
   return mat2x4<f32>(
     levels_of(words[0]),
     levels_of(words[1]),
@@ -423,22 +437,25 @@ fn value_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
 
 const VALUE_QUADS: u32 = 4u; // words of a centroid
 
-// Codes in a row, from code index on; they lie in one word.
-fn value_codes(record: u32, index: u32) -> array<u32, 2> {
-  let bit = index * VALUE_BITS;
-  let word = value_records[record + (bit >> 5u)] >> (bit & 31u);
+// Codes of token token in a row, from code index on; they lie in one word.
+fn value_codes(record: u32, token: u32, index: u32) -> array<u32, 2> {
+  let bit = (token * VALUE_TOKEN_CODES + index) * VALUE_BITS;
+  let word = value_records[record + ((bit >> 5u) + token * VALUE_TOKEN_WORDS)] >> (bit & 31u);
   return array<u32, 2>(
     (word >> (0u * VALUE_BITS)) & VALUE_MASK,
     (word >> (1u * VALUE_BITS)) & VALUE_MASK,
   );
 }
+// Where the centroids of the group begin that holds chunk chunk, in whose middle the chunk may lie.
+fn value_row(centroids: u32, chunk: u32) -> u32 {
+  return centroids + chunk / VALUE_QUADS * VALUE_GROUP_CENTROIDS * VALUE_QUADS + chunk % VALUE_QUADS;
+}
+
 // Levels of channels 4 chunk to 4 chunk + 15 of token token, whose record's codes begin at word at, four to a word.
 // Bytes are added without a carry: a channel's levels share a grid, and their largest sum is at most 255.
-fn value_words(centroids: u32, at: u32, token: u32, chunk: u32) -> array<u32, 4> {
-  let group = chunk / VALUE_QUADS;
-  let codes = value_codes(at, token * VALUE_CODES + group * VALUE_STAGES);
-  let first = centroids + group * VALUE_GROUP_CENTROIDS * VALUE_QUADS + chunk % VALUE_QUADS;
-  let levels_0 = codebook_quad(first, (codes[0] + 0u) * 1u) + codebook_quad(first, (codes[1] + 256u) * 1u);
+fn value_words(row: u32, at: u32, token: u32, chunk: u32) -> array<u32, 4> {
+  let codes = value_codes(at, token, chunk / VALUE_QUADS * VALUE_STAGES);
+  let levels_0 = codebook_quad(row, (codes[0] + 0u) * 1u) + codebook_quad(row, (codes[1] + 256u) * 1u);
   return array<u32, 4>(
     levels_0.x,
     levels_0.y,
@@ -502,10 +519,10 @@ fn find_keys(entry: Entry, block: Block, tile: Tile, lane: u32) {
   }
 }
 
-// How often the lane goes through a loop over one of the two sources: never through that of the other, nor where all its
-// tokens lie past the tile's end.
-fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
-  return select(0u, count, coded == tile.coded && tile.first + first_place < tile.end);
+// How often lanes go through a loop over one of the two sources: never through that of the other. All lanes as often, so that
+// what depends on the turn alone is computed once for all of them.
+fn trips(tile: Tile, coded: bool, count: u32) -> u32 {
+  return select(0u, count, coded == tile.coded);
 }
 
 // Of the eight channels of two chunks, the first of which is even.
@@ -520,6 +537,11 @@ fn exact_grids(block: Block, chunk: u32) -> Grids {
 
 fn exact_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
   return exact_load8(at.word, chunk);
+}
+
+// The lane's coded token i behind its first, in the same page, which is a record.
+fn key_behind(i: u32) -> KeyAt {
+  return KeyAt(key_at[i].word, key_at[0].token + i);
 }
 
 // Eight pairs of channels that rotate together, four a column; an angle is its cosines and its sines.
@@ -573,6 +595,14 @@ fn anchor_shift(band: u32) -> u32 {
 
 fn anchor_tokens(band: u32) -> u32 {
   return 1u << anchor_shift(band);
+}
+
+// Turns pairs as the token that is so far behind the lane's first is turned.
+fn turned_behind(pairs: Pairs, distance: u32, pair: u32) -> Pairs {
+  if (distance == 0u) {
+    return pairs;
+  }
+  return turn(pairs, angle_at(distance, pair));
 }
 
 // The angle of eight pairs at a distance from the tile's first token.
@@ -662,10 +692,20 @@ fn key_grid(codebook: u32, chunk: u32) -> Grid {
   return Grid(grids[0], grids[1]);
 }
 
-// Bands whose anchors are whole pages are scored in integers: queries times the steps of levels, turned for each anchor.
-// Levels count from 128.
+// Bands that have anchors are scored in integers: queries times the steps of levels, turned for each anchor. Levels count from
+// 128. Where anchors are whole pages, all lanes share their queries; else each lane turns its own.
 const QUERY_DIGITS: u32 = 1u; // bytes of a number, the highest first
 const QUERY_WHOLE: f32 = 127.0; // the largest
+const QUERY_ORIGIN: f32 = 12582912.0; // behind it, a binary32 number's lowest bits are those of a whole number
+
+// The bytes of four numbers that are rounded to whole ones. The lowest are signed, what they lack or exceed is in the others.
+fn query_bytes(numbers: vec4<f32>) -> array<u32, QUERY_DIGITS> {
+  let bits = bitcast<vec4<i32>>(numbers + QUERY_ORIGIN);
+  return array<u32, QUERY_DIGITS>(
+    pack4xI8(bits),
+  );
+}
+
 var<private> query_unit: vec4<f32>; // what 1 stands for
 // Until weights are there, their memory holds queries: packed a byte of four channels of each row, for each anchor of a band
 // in the tile, and weights the scores of the levels' middles, by four pairs.
@@ -728,35 +768,75 @@ fn anchor_angle(tile: Tile, anchor: u32, pair: u32) -> mat2x4<f32> {
   );
 }
 
-// Turns four pairs of all rows to an anchor, and makes integers of them.
-fn digit_anchor(tile: Tile, codebook: u32, anchor: u32, pair: u32) {
-  let angle = anchor_angle(tile, anchor, pair);
-  let first = first_chunk(pair);
-  let second = second_chunk(pair);
-  let first_grid = key_grid(codebook, first);
-  let second_grid = key_grid(codebook, second);
-  var first_packs = array<vec4<u32>, QUERY_DIGITS>();
-  var second_packs = array<vec4<u32>, QUERY_DIGITS>();
-  var base: vec4<f32>;
+// Four channels of all rows in integers, and the score of the levels' middles.
+struct Digits {
+  bytes: array<vec4<u32>, QUERY_DIGITS>, // by row
+  base: vec4<f32>,
+}
+
+// One of the two chunks of four pairs, turned back by an angle.
+fn turned_digits(angle: mat2x4<f32>, grid: Grid, pair: u32, half: u32) -> Digits {
+  let upper = half == 1u;
+  let middle = middles_of(grid);
+  var cosine = angle[0];
+  var sine = select(1.0, -1.0, upper) * angle[1];
+  if (INTERLEAVED) {
+    cosine = select(angle[0].xxyy, angle[0].zzww, upper);
+    sine = select(angle[1].xxyy, angle[1].zzww, upper) * vec4<f32>(1.0, -1.0, 1.0, -1.0);
+  }
+  var digits: Digits;
   for (var row = 0u; row < ROWS; row += 1u) {
-    let even = query_tile[row * CHUNKS + 2u * pair];
-    let odd = query_tile[row * CHUNKS + 2u * pair + 1u];
-    let turned = unpaired(even * angle[0] + odd * angle[1], odd * angle[0] - even * angle[1]);
-    base[row] = dot(turned[0], first_grid.low + 128.0 * first_grid.step) +
-      dot(turned[1], second_grid.low + 128.0 * second_grid.step);
-    let unit = 1.0 / query_unit[row];
-    let wholes = array<vec4<i32>, 2>(
-      vec4<i32>(round(turned[0] * first_grid.step * unit)),
-      vec4<i32>(round(turned[1] * second_grid.step * unit)),
-    );
-    first_packs[0][row] = pack4xI8(wholes[0]);
-    second_packs[0][row] = pack4xI8(wholes[1]);
+    var own = query_tile[row * CHUNKS + 2u * pair + half];
+    var other = query_tile[row * CHUNKS + 2u * pair + 1u - half];
+    if (INTERLEAVED) {
+      let chunks = unpaired(query_tile[row * CHUNKS + 2u * pair], query_tile[row * CHUNKS + 2u * pair + 1u]);
+      own = select(chunks[0], chunks[1], upper);
+      other = own.yxwz;
+    }
+    let turned = own * cosine + other * sine;
+    digits.base[row] = dot(turned, middle);
+    let bytes = query_bytes(turned * (grid.step / query_unit[row]));
+    digits.bytes[0][row] = bytes[0];
   }
-  for (var digit = 0u; digit < QUERY_DIGITS; digit += 1u) {
-    packed[(anchor * CHUNKS + first) * QUERY_DIGITS + digit] = first_packs[digit];
-    packed[(anchor * CHUNKS + second) * QUERY_DIGITS + digit] = second_packs[digit];
+  return digits;
+}
+
+// What pairs of channels score that all keys share, turned by an angle: less than turning all rows back.
+fn turned_score(angle: mat2x4<f32>, shared_pairs: mat2x4<f32>, pair: u32) -> vec4<f32> {
+  let even = shared_pairs[0] * angle[0] - shared_pairs[1] * angle[1];
+  let odd = shared_pairs[1] * angle[0] + shared_pairs[0] * angle[1];
+  return add_products(add_products(vec4<f32>(), even, query_rows(2u * pair)), odd, query_rows(2u * pair + 1u));
+}
+
+fn middles_of(grid: Grid) -> vec4<f32> {
+  return grid.low + 128.0 * grid.step;
+}
+
+// Turns a chunk of four pairs of all rows to an anchor, for all lanes.
+fn digit_anchor(tile: Tile, codebook: u32, anchor: u32, pair: u32, half: u32) {
+  let angle = anchor_angle(tile, anchor, pair);
+  let chunks = vec2<u32>(first_chunk(pair), second_chunk(pair));
+  let own = select(chunks.x, chunks.y, half == 1u);
+  packed[anchor * CHUNKS + own] = turned_digits(angle, key_grid(codebook, own), pair, half).bytes;
+  let middles = paired(middles_of(key_grid(codebook, chunks.x)), middles_of(key_grid(codebook, chunks.y)));
+  let base = turned_score(angle, middles, pair);
+  if (half == 0u) {
+    weights[anchor * ROTARY_CHUNKS + pair] = base;
   }
-  weights[anchor * ROTARY_CHUNKS + pair] = base;
+}
+
+// Eight pairs of all rows, turned to an anchor, in the order of their chunks.
+fn lane_digits(tile: Tile, codebook: u32, anchor: u32, pair: u32) -> array<Digits, 4> {
+  let near = anchor_angle(tile, anchor, pair);
+  let next = anchor_angle(tile, anchor, pair + 1u);
+  let lower_0 = turned_digits(near, key_grid(codebook, first_chunk(pair)), pair, 0u);
+  let upper_0 = turned_digits(near, key_grid(codebook, second_chunk(pair)), pair, 1u);
+  let lower_1 = turned_digits(next, key_grid(codebook, first_chunk(pair + 1u)), pair + 1u, 0u);
+  let upper_1 = turned_digits(next, key_grid(codebook, second_chunk(pair + 1u)), pair + 1u, 1u);
+  if (INTERLEAVED) {
+    return array<Digits, 4>(lower_0, upper_0, lower_1, upper_1);
+  }
+  return array<Digits, 4>(lower_0, lower_1, upper_0, upper_1);
 }
 
 // The products of four levels and all rows.
@@ -773,7 +853,7 @@ fn digit_products(levels: u32, rows: vec4<u32>) -> vec4<i32> {
 fn prepare_block(entry: Entry, block: Block, lane: u32) {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
   let stride = select(1u, 2u, INTERLEAVED);
-  for (var pair = 2u * turned_bands() + lane; pair < ROTARY_CHUNKS; pair += WORKGROUP) {
+  for (var pair = 2u * explicit_bands() + lane; pair < ROTARY_CHUNKS; pair += WORKGROUP) {
     let steps = paired(key_grid(codebook, first_chunk(pair)).step, key_grid(codebook, second_chunk(pair)).step);
     let first = select(pair * 4u, pair * 8u, INTERLEAVED);
     let second = select((pair + ROTARY_CHUNKS) * 4u, pair * 8u + 1u, INTERLEAVED);
@@ -789,7 +869,7 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
   }
   workgroupBarrier();
   var top = vec4<f32>(1.0e-30);
-  for (var pair = 2u * turned_bands(); pair < ROTARY_CHUNKS; pair += 1u) {
+  for (var pair = 2u * explicit_bands(); pair < ROTARY_CHUNKS; pair += 1u) {
     top = max(top, weights[pair]);
   }
   query_unit = top / QUERY_WHOLE;
@@ -798,6 +878,15 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
 // Scores of the means of the tile's pages, where anchors are whole pages, by four pairs: behind those of the levels' middles.
 fn mean_place(page: u32, pair: u32) -> u32 {
   return 2u * WORKGROUP + page * ROTARY_CHUNKS + pair;
+}
+
+// What a record's mean scores in four pairs.
+fn turned_mean(tile: Tile, codebook: u32, record: u32, anchor: u32, pair: u32) -> vec4<f32> {
+  let means = paired(
+    key_mean_grids(codebook, record, first_chunk(pair))[3],
+    key_mean_grids(codebook, record, second_chunk(pair))[3],
+  );
+  return turned_score(anchor_angle(tile, anchor, pair), means, pair);
 }
 
 fn score_means(entry: Entry, block: Block, tile: Tile, lane: u32) {
@@ -809,16 +898,7 @@ fn score_means(entry: Entry, block: Block, tile: Tile, lane: u32) {
     let pair = first_pair + item % pairs;
     let token = min(tile.first + page * PAGE_TOKENS, tile.end - 1u) - layer.sinks;
     let record = page_word(entry.slot, block.head, token / PAGE_TOKENS, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
-    let means = paired(
-      key_mean_grids(codebook, record, first_chunk(pair))[3],
-      key_mean_grids(codebook, record, second_chunk(pair))[3],
-    );
-    // A mean is turned to the tile's origin, which is less than turning all rows to the anchor.
-    let angle = anchor_angle(tile, anchors_before(tile, pair / 2u, token), pair);
-    let even = means[0] * angle[0] - means[1] * angle[1];
-    let odd = means[1] * angle[0] + means[0] * angle[1];
-    let even_score = add_products(vec4<f32>(), even, query_rows(2u * pair));
-    weights[mean_place(page, pair)] = add_products(even_score, odd, query_rows(2u * pair + 1u));
+    weights[mean_place(page, pair)] = turned_mean(tile, codebook, record, anchors_before(tile, pair / 2u, token), pair);
   }
 }
 
@@ -853,17 +933,17 @@ fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   let first_band = turned_bands();
   var total = 0u;
   for (var band = first_band; band < select(0u, ROTARY_CHUNKS / 2u, tile.coded); band += 1u) {
-    total += 2u * anchors_in(tile, band);
+    total += 4u * anchors_in(tile, band);
   }
   for (var item = lane; item < total; item += WORKGROUP) {
     // The item's band is the one whose anchors it is among.
     var band = first_band;
     var left = item;
-    for (var next = 2u * anchors_in(tile, band); left >= next; next = 2u * anchors_in(tile, band)) {
+    for (var next = 4u * anchors_in(tile, band); left >= next; next = 4u * anchors_in(tile, band)) {
       left -= next;
       band += 1u;
     }
-    digit_anchor(tile, codebook, left / 2u, 2u * band + left % 2u);
+    digit_anchor(tile, codebook, left / 4u, 2u * band + left / 2u % 2u, left % 2u);
   }
   score_means(entry, block, tile, lane);
   workgroupBarrier();
@@ -875,88 +955,15 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   key_first = codebook_word(codebook + KEY_SIZES + 8u);
   key_record = key_at[0].word;
   let centroids = key_first;
-  let coded_chunks = trips(tile, true, lane, CHUNKS);
-  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_chunks = trips(tile, true, CHUNKS);
+  let exact_chunks = trips(tile, false, CHUNKS);
   let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
   let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
   let first_anchored = 2u * explicit_bands();
   let explicit_pairs = min(coded_pairs, first_anchored);
   let turned_pairs = min(coded_pairs, 2u * turned_bands());
-  // Levels are multiplied with queries times their steps. What the lane's tokens share is scored once.
-  var low_score = vec4<f32>();
+  let low_score = vec4<f32>();
   var mean_score = vec4<f32>();
-  for (var pair = first_anchored; pair < turned_pairs; pair += 2u) {
-    let first = select(pair, 2u * pair, INTERLEAVED);
-    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
-    let first_grids = coded_grids(block, first);
-    let second_grids = coded_grids(block, second);
-    let lows = paired_grids(first_grids, second_grids, 0u);
-    let steps = paired_grids(first_grids, second_grids, 1u);
-    let means = paired_grids(first_grids, second_grids, 3u);
-    let angle = middle_angle(tile, pair);
-    let turned_0 = turned_rows(pair, angle.even[0], angle.odd[0]);
-    let turned_1 = turned_rows(pair + 1u, angle.even[1], angle.odd[1]);
-    low_score = add_pairs(low_score, lows, turned_0, turned_1);
-    mean_score = add_pairs(mean_score, means, turned_0, turned_1);
-    let queries_0 = RowPairs(stepped(turned_0.even, steps.even[0]), stepped(turned_0.odd, steps.odd[0]));
-    let queries_1 = RowPairs(stepped(turned_1.even, steps.even[1]), stepped(turned_1.odd, steps.odd[1]));
-    if (0u < SPAN) {
-      let levels = pairs_of(
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[0].token, first),
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[0].token, second),
-      );
-      scores[0] = add_pairs(scores[0], levels, queries_0, queries_1);
-    }
-    if (1u < SPAN) {
-      let levels = pairs_of(
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[1].token, first),
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[1].token, second),
-      );
-      scores[1] = add_pairs(scores[1], levels, queries_0, queries_1);
-    }
-    if (2u < SPAN) {
-      let levels = pairs_of(
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[2].token, first),
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[2].token, second),
-      );
-      scores[2] = add_pairs(scores[2], levels, queries_0, queries_1);
-    }
-    if (3u < SPAN) {
-      let levels = pairs_of(
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[3].token, first),
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[3].token, second),
-      );
-      scores[3] = add_pairs(scores[3], levels, queries_0, queries_1);
-    }
-    if (4u < SPAN) {
-      let levels = pairs_of(
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[4].token, first),
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[4].token, second),
-      );
-      scores[4] = add_pairs(scores[4], levels, queries_0, queries_1);
-    }
-    if (5u < SPAN) {
-      let levels = pairs_of(
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[5].token, first),
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[5].token, second),
-      );
-      scores[5] = add_pairs(scores[5], levels, queries_0, queries_1);
-    }
-    if (6u < SPAN) {
-      let levels = pairs_of(
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[6].token, first),
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[6].token, second),
-      );
-      scores[6] = add_pairs(scores[6], levels, queries_0, queries_1);
-    }
-    if (7u < SPAN) {
-      let levels = pairs_of(
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[7].token, first),
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[7].token, second),
-      );
-      scores[7] = add_pairs(scores[7], levels, queries_0, queries_1);
-    }
-  }
   var sum_0_0 = vec4<i32>();
   var sum_1_0 = vec4<i32>();
   var sum_2_0 = vec4<i32>();
@@ -966,19 +973,36 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   var sum_6_0 = vec4<i32>();
   var sum_7_0 = vec4<i32>();
   let first_token = tile.first - min(layer.sinks, tile.first) + first_place;
-  var page_base = vec4<f32>();
-  for (var pair = turned_pairs; pair < coded_pairs; pair += 2u) {
+  var base = vec4<f32>();
+  for (var pair = first_anchored; pair < coded_pairs; pair += 2u) {
     let first = select(pair, 2u * pair, INTERLEAVED);
     let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
     let anchor = anchors_before(tile, pair / 2u, first_token);
-    page_base += weights[anchor * ROTARY_CHUNKS + pair] + weights[anchor * ROTARY_CHUNKS + pair + 1u];
-    let query_0_0 = packed[(anchor * CHUNKS + first + 0u) * QUERY_DIGITS + 0u];
-    let query_1_0 = packed[(anchor * CHUNKS + first + 1u) * QUERY_DIGITS + 0u];
-    let query_2_0 = packed[(anchor * CHUNKS + second + 0u) * QUERY_DIGITS + 0u];
-    let query_3_0 = packed[(anchor * CHUNKS + second + 1u) * QUERY_DIGITS + 0u];
+    var query_0_0: vec4<u32>;
+    var query_1_0: vec4<u32>;
+    var query_2_0: vec4<u32>;
+    var query_3_0: vec4<u32>;
+    if (pair < turned_pairs) {
+      let own = lane_digits(tile, codebook, anchor, pair);
+      base += own[0].base + own[1].base + own[2].base + own[3].base;
+      query_0_0 = own[0].bytes[0];
+      query_1_0 = own[1].bytes[0];
+      query_2_0 = own[2].bytes[0];
+      query_3_0 = own[3].bytes[0];
+      mean_score += turned_mean(tile, codebook, key_at[0].word, anchor, pair) +
+        turned_mean(tile, codebook, key_at[0].word, anchor, pair + 1u);
+    } else {
+      base += weights[anchor * ROTARY_CHUNKS + pair] + weights[anchor * ROTARY_CHUNKS + pair + 1u];
+      query_0_0 = packed[anchor * CHUNKS + first + 0u][0];
+      query_1_0 = packed[anchor * CHUNKS + first + 1u][0];
+      query_2_0 = packed[anchor * CHUNKS + second + 0u][0];
+      query_3_0 = packed[anchor * CHUNKS + second + 1u][0];
+    }
+    let first_row = key_row(centroids, first);
+    let second_row = key_row(centroids, second);
     if (0u < SPAN) {
-      let first_words = key_words(centroids, key_at[0].word + KEY_METADATA_WORDS, key_at[0].token, first);
-      let second_words = key_words(centroids, key_at[0].word + KEY_METADATA_WORDS, key_at[0].token, second);
+      let first_words = key_words(first_row, key_behind(0u).word + KEY_METADATA_WORDS, key_behind(0u).token, first);
+      let second_words = key_words(second_row, key_behind(0u).word + KEY_METADATA_WORDS, key_behind(0u).token, second);
       let levels_0 = first_words[0] ^ 0x80808080u;
       sum_0_0 += digit_products(levels_0, query_0_0);
       let levels_1 = first_words[1] ^ 0x80808080u;
@@ -989,8 +1013,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
       sum_0_0 += digit_products(levels_3, query_3_0);
     }
     if (1u < SPAN) {
-      let first_words = key_words(centroids, key_at[1].word + KEY_METADATA_WORDS, key_at[1].token, first);
-      let second_words = key_words(centroids, key_at[1].word + KEY_METADATA_WORDS, key_at[1].token, second);
+      let first_words = key_words(first_row, key_behind(1u).word + KEY_METADATA_WORDS, key_behind(1u).token, first);
+      let second_words = key_words(second_row, key_behind(1u).word + KEY_METADATA_WORDS, key_behind(1u).token, second);
       let levels_0 = first_words[0] ^ 0x80808080u;
       sum_1_0 += digit_products(levels_0, query_0_0);
       let levels_1 = first_words[1] ^ 0x80808080u;
@@ -1001,8 +1025,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
       sum_1_0 += digit_products(levels_3, query_3_0);
     }
     if (2u < SPAN) {
-      let first_words = key_words(centroids, key_at[2].word + KEY_METADATA_WORDS, key_at[2].token, first);
-      let second_words = key_words(centroids, key_at[2].word + KEY_METADATA_WORDS, key_at[2].token, second);
+      let first_words = key_words(first_row, key_behind(2u).word + KEY_METADATA_WORDS, key_behind(2u).token, first);
+      let second_words = key_words(second_row, key_behind(2u).word + KEY_METADATA_WORDS, key_behind(2u).token, second);
       let levels_0 = first_words[0] ^ 0x80808080u;
       sum_2_0 += digit_products(levels_0, query_0_0);
       let levels_1 = first_words[1] ^ 0x80808080u;
@@ -1013,8 +1037,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
       sum_2_0 += digit_products(levels_3, query_3_0);
     }
     if (3u < SPAN) {
-      let first_words = key_words(centroids, key_at[3].word + KEY_METADATA_WORDS, key_at[3].token, first);
-      let second_words = key_words(centroids, key_at[3].word + KEY_METADATA_WORDS, key_at[3].token, second);
+      let first_words = key_words(first_row, key_behind(3u).word + KEY_METADATA_WORDS, key_behind(3u).token, first);
+      let second_words = key_words(second_row, key_behind(3u).word + KEY_METADATA_WORDS, key_behind(3u).token, second);
       let levels_0 = first_words[0] ^ 0x80808080u;
       sum_3_0 += digit_products(levels_0, query_0_0);
       let levels_1 = first_words[1] ^ 0x80808080u;
@@ -1025,8 +1049,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
       sum_3_0 += digit_products(levels_3, query_3_0);
     }
     if (4u < SPAN) {
-      let first_words = key_words(centroids, key_at[4].word + KEY_METADATA_WORDS, key_at[4].token, first);
-      let second_words = key_words(centroids, key_at[4].word + KEY_METADATA_WORDS, key_at[4].token, second);
+      let first_words = key_words(first_row, key_behind(4u).word + KEY_METADATA_WORDS, key_behind(4u).token, first);
+      let second_words = key_words(second_row, key_behind(4u).word + KEY_METADATA_WORDS, key_behind(4u).token, second);
       let levels_0 = first_words[0] ^ 0x80808080u;
       sum_4_0 += digit_products(levels_0, query_0_0);
       let levels_1 = first_words[1] ^ 0x80808080u;
@@ -1037,8 +1061,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
       sum_4_0 += digit_products(levels_3, query_3_0);
     }
     if (5u < SPAN) {
-      let first_words = key_words(centroids, key_at[5].word + KEY_METADATA_WORDS, key_at[5].token, first);
-      let second_words = key_words(centroids, key_at[5].word + KEY_METADATA_WORDS, key_at[5].token, second);
+      let first_words = key_words(first_row, key_behind(5u).word + KEY_METADATA_WORDS, key_behind(5u).token, first);
+      let second_words = key_words(second_row, key_behind(5u).word + KEY_METADATA_WORDS, key_behind(5u).token, second);
       let levels_0 = first_words[0] ^ 0x80808080u;
       sum_5_0 += digit_products(levels_0, query_0_0);
       let levels_1 = first_words[1] ^ 0x80808080u;
@@ -1049,8 +1073,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
       sum_5_0 += digit_products(levels_3, query_3_0);
     }
     if (6u < SPAN) {
-      let first_words = key_words(centroids, key_at[6].word + KEY_METADATA_WORDS, key_at[6].token, first);
-      let second_words = key_words(centroids, key_at[6].word + KEY_METADATA_WORDS, key_at[6].token, second);
+      let first_words = key_words(first_row, key_behind(6u).word + KEY_METADATA_WORDS, key_behind(6u).token, first);
+      let second_words = key_words(second_row, key_behind(6u).word + KEY_METADATA_WORDS, key_behind(6u).token, second);
       let levels_0 = first_words[0] ^ 0x80808080u;
       sum_6_0 += digit_products(levels_0, query_0_0);
       let levels_1 = first_words[1] ^ 0x80808080u;
@@ -1061,8 +1085,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
       sum_6_0 += digit_products(levels_3, query_3_0);
     }
     if (7u < SPAN) {
-      let first_words = key_words(centroids, key_at[7].word + KEY_METADATA_WORDS, key_at[7].token, first);
-      let second_words = key_words(centroids, key_at[7].word + KEY_METADATA_WORDS, key_at[7].token, second);
+      let first_words = key_words(first_row, key_behind(7u).word + KEY_METADATA_WORDS, key_behind(7u).token, first);
+      let second_words = key_words(second_row, key_behind(7u).word + KEY_METADATA_WORDS, key_behind(7u).token, second);
       let levels_0 = first_words[0] ^ 0x80808080u;
       sum_7_0 += digit_products(levels_0, query_0_0);
       let levels_1 = first_words[1] ^ 0x80808080u;
@@ -1075,35 +1099,35 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   }
   if (0u < SPAN) {
     let sum = vec4<f32>((sum_0_0 << vec4<u32>(0u)));
-    scores[0] += select(vec4<f32>(), page_base + query_unit * sum, tile.coded);
+    scores[0] = base + query_unit * sum;
   }
   if (1u < SPAN) {
     let sum = vec4<f32>((sum_1_0 << vec4<u32>(0u)));
-    scores[1] += select(vec4<f32>(), page_base + query_unit * sum, tile.coded);
+    scores[1] = base + query_unit * sum;
   }
   if (2u < SPAN) {
     let sum = vec4<f32>((sum_2_0 << vec4<u32>(0u)));
-    scores[2] += select(vec4<f32>(), page_base + query_unit * sum, tile.coded);
+    scores[2] = base + query_unit * sum;
   }
   if (3u < SPAN) {
     let sum = vec4<f32>((sum_3_0 << vec4<u32>(0u)));
-    scores[3] += select(vec4<f32>(), page_base + query_unit * sum, tile.coded);
+    scores[3] = base + query_unit * sum;
   }
   if (4u < SPAN) {
     let sum = vec4<f32>((sum_4_0 << vec4<u32>(0u)));
-    scores[4] += select(vec4<f32>(), page_base + query_unit * sum, tile.coded);
+    scores[4] = base + query_unit * sum;
   }
   if (5u < SPAN) {
     let sum = vec4<f32>((sum_5_0 << vec4<u32>(0u)));
-    scores[5] += select(vec4<f32>(), page_base + query_unit * sum, tile.coded);
+    scores[5] = base + query_unit * sum;
   }
   if (6u < SPAN) {
     let sum = vec4<f32>((sum_6_0 << vec4<u32>(0u)));
-    scores[6] += select(vec4<f32>(), page_base + query_unit * sum, tile.coded);
+    scores[6] = base + query_unit * sum;
   }
   if (7u < SPAN) {
     let sum = vec4<f32>((sum_7_0 << vec4<u32>(0u)));
-    scores[7] += select(vec4<f32>(), page_base + query_unit * sum, tile.coded);
+    scores[7] = base + query_unit * sum;
   }
   for (var pair = turned_pairs; pair < coded_pairs; pair += 1u) {
     mean_score += weights[mean_place(first_place / PAGE_TOKENS, pair)];
@@ -1111,42 +1135,42 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   // Sizes of the lane's tokens lie in one word.
   let sizes = key_records[key_record + (HEAD_DIM + key_at[0].token) / 8u];
   if (0u < SPAN) {
-    let size = size_of(codebook + KEY_SIZES, sizes, key_at[0].token);
+    let size = size_of(codebook + KEY_SIZES, sizes, key_behind(0u).token);
     scores[0] = mean_score + size * (low_score + scores[0]);
     key_at[0].word = select(key_at[0].word, bitcast<u32>(size), tile.coded);
   }
   if (1u < SPAN) {
-    let size = size_of(codebook + KEY_SIZES, sizes, key_at[1].token);
+    let size = size_of(codebook + KEY_SIZES, sizes, key_behind(1u).token);
     scores[1] = mean_score + size * (low_score + scores[1]);
     key_at[1].word = select(key_at[1].word, bitcast<u32>(size), tile.coded);
   }
   if (2u < SPAN) {
-    let size = size_of(codebook + KEY_SIZES, sizes, key_at[2].token);
+    let size = size_of(codebook + KEY_SIZES, sizes, key_behind(2u).token);
     scores[2] = mean_score + size * (low_score + scores[2]);
     key_at[2].word = select(key_at[2].word, bitcast<u32>(size), tile.coded);
   }
   if (3u < SPAN) {
-    let size = size_of(codebook + KEY_SIZES, sizes, key_at[3].token);
+    let size = size_of(codebook + KEY_SIZES, sizes, key_behind(3u).token);
     scores[3] = mean_score + size * (low_score + scores[3]);
     key_at[3].word = select(key_at[3].word, bitcast<u32>(size), tile.coded);
   }
   if (4u < SPAN) {
-    let size = size_of(codebook + KEY_SIZES, sizes, key_at[4].token);
+    let size = size_of(codebook + KEY_SIZES, sizes, key_behind(4u).token);
     scores[4] = mean_score + size * (low_score + scores[4]);
     key_at[4].word = select(key_at[4].word, bitcast<u32>(size), tile.coded);
   }
   if (5u < SPAN) {
-    let size = size_of(codebook + KEY_SIZES, sizes, key_at[5].token);
+    let size = size_of(codebook + KEY_SIZES, sizes, key_behind(5u).token);
     scores[5] = mean_score + size * (low_score + scores[5]);
     key_at[5].word = select(key_at[5].word, bitcast<u32>(size), tile.coded);
   }
   if (6u < SPAN) {
-    let size = size_of(codebook + KEY_SIZES, sizes, key_at[6].token);
+    let size = size_of(codebook + KEY_SIZES, sizes, key_behind(6u).token);
     scores[6] = mean_score + size * (low_score + scores[6]);
     key_at[6].word = select(key_at[6].word, bitcast<u32>(size), tile.coded);
   }
   if (7u < SPAN) {
-    let size = size_of(codebook + KEY_SIZES, sizes, key_at[7].token);
+    let size = size_of(codebook + KEY_SIZES, sizes, key_behind(7u).token);
     scores[7] = mean_score + size * (low_score + scores[7]);
     key_at[7].word = select(key_at[7].word, bitcast<u32>(size), tile.coded);
   }
@@ -1160,89 +1184,97 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     let queries_0 = turned_rows(pair, angle.even[0], angle.odd[0]);
     let queries_1 = turned_rows(pair + 1u, angle.even[1], angle.odd[1]);
     if (0u < SPAN) {
-      let key = turn(
+      let key = turned_behind(
         pairs_of(
-          coded_key8(first_grids, block, key_at[0], first),
-          coded_key8(second_grids, block, key_at[0], second),
+          coded_key8(first_grids, block, key_behind(0u), first),
+          coded_key8(second_grids, block, key_behind(0u), second),
         ),
-        angle_at(0u, pair),
+        0u,
+        pair,
       );
       let first_pairs = add_products(add_products(scores[0], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
       scores[0] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
     }
     if (1u < SPAN) {
-      let key = turn(
+      let key = turned_behind(
         pairs_of(
-          coded_key8(first_grids, block, key_at[1], first),
-          coded_key8(second_grids, block, key_at[1], second),
+          coded_key8(first_grids, block, key_behind(1u), first),
+          coded_key8(second_grids, block, key_behind(1u), second),
         ),
-        angle_at(1u, pair),
+        1u,
+        pair,
       );
       let first_pairs = add_products(add_products(scores[1], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
       scores[1] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
     }
     if (2u < SPAN) {
-      let key = turn(
+      let key = turned_behind(
         pairs_of(
-          coded_key8(first_grids, block, key_at[2], first),
-          coded_key8(second_grids, block, key_at[2], second),
+          coded_key8(first_grids, block, key_behind(2u), first),
+          coded_key8(second_grids, block, key_behind(2u), second),
         ),
-        angle_at(2u, pair),
+        2u,
+        pair,
       );
       let first_pairs = add_products(add_products(scores[2], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
       scores[2] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
     }
     if (3u < SPAN) {
-      let key = turn(
+      let key = turned_behind(
         pairs_of(
-          coded_key8(first_grids, block, key_at[3], first),
-          coded_key8(second_grids, block, key_at[3], second),
+          coded_key8(first_grids, block, key_behind(3u), first),
+          coded_key8(second_grids, block, key_behind(3u), second),
         ),
-        angle_at(3u, pair),
+        3u,
+        pair,
       );
       let first_pairs = add_products(add_products(scores[3], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
       scores[3] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
     }
     if (4u < SPAN) {
-      let key = turn(
+      let key = turned_behind(
         pairs_of(
-          coded_key8(first_grids, block, key_at[4], first),
-          coded_key8(second_grids, block, key_at[4], second),
+          coded_key8(first_grids, block, key_behind(4u), first),
+          coded_key8(second_grids, block, key_behind(4u), second),
         ),
-        angle_at(4u, pair),
+        4u,
+        pair,
       );
       let first_pairs = add_products(add_products(scores[4], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
       scores[4] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
     }
     if (5u < SPAN) {
-      let key = turn(
+      let key = turned_behind(
         pairs_of(
-          coded_key8(first_grids, block, key_at[5], first),
-          coded_key8(second_grids, block, key_at[5], second),
+          coded_key8(first_grids, block, key_behind(5u), first),
+          coded_key8(second_grids, block, key_behind(5u), second),
         ),
-        angle_at(5u, pair),
+        5u,
+        pair,
       );
       let first_pairs = add_products(add_products(scores[5], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
       scores[5] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
     }
     if (6u < SPAN) {
-      let key = turn(
+      let key = turned_behind(
         pairs_of(
-          coded_key8(first_grids, block, key_at[6], first),
-          coded_key8(second_grids, block, key_at[6], second),
+          coded_key8(first_grids, block, key_behind(6u), first),
+          coded_key8(second_grids, block, key_behind(6u), second),
         ),
-        angle_at(6u, pair),
+        6u,
+        pair,
       );
       let first_pairs = add_products(add_products(scores[6], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
       scores[6] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
     }
     if (7u < SPAN) {
-      let key = turn(
+      let key = turned_behind(
         pairs_of(
-          coded_key8(first_grids, block, key_at[7], first),
-          coded_key8(second_grids, block, key_at[7], second),
+          coded_key8(first_grids, block, key_behind(7u), first),
+          coded_key8(second_grids, block, key_behind(7u), second),
         ),
-        angle_at(7u, pair),
+        7u,
+        pair,
       );
       let first_pairs = add_products(add_products(scores[7], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
       scores[7] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
@@ -1253,35 +1285,35 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     let queries_0 = query_rows(chunk);
     let queries_1 = query_rows(chunk + 1u);
     if (0u < SPAN) {
-      let key = coded_key8(grids, block, key_at[0], chunk);
+      let key = coded_key8(grids, block, key_behind(0u), chunk);
       scores[0] = add_products(add_products(scores[0], key[0], queries_0), key[1], queries_1);
     }
     if (1u < SPAN) {
-      let key = coded_key8(grids, block, key_at[1], chunk);
+      let key = coded_key8(grids, block, key_behind(1u), chunk);
       scores[1] = add_products(add_products(scores[1], key[0], queries_0), key[1], queries_1);
     }
     if (2u < SPAN) {
-      let key = coded_key8(grids, block, key_at[2], chunk);
+      let key = coded_key8(grids, block, key_behind(2u), chunk);
       scores[2] = add_products(add_products(scores[2], key[0], queries_0), key[1], queries_1);
     }
     if (3u < SPAN) {
-      let key = coded_key8(grids, block, key_at[3], chunk);
+      let key = coded_key8(grids, block, key_behind(3u), chunk);
       scores[3] = add_products(add_products(scores[3], key[0], queries_0), key[1], queries_1);
     }
     if (4u < SPAN) {
-      let key = coded_key8(grids, block, key_at[4], chunk);
+      let key = coded_key8(grids, block, key_behind(4u), chunk);
       scores[4] = add_products(add_products(scores[4], key[0], queries_0), key[1], queries_1);
     }
     if (5u < SPAN) {
-      let key = coded_key8(grids, block, key_at[5], chunk);
+      let key = coded_key8(grids, block, key_behind(5u), chunk);
       scores[5] = add_products(add_products(scores[5], key[0], queries_0), key[1], queries_1);
     }
     if (6u < SPAN) {
-      let key = coded_key8(grids, block, key_at[6], chunk);
+      let key = coded_key8(grids, block, key_behind(6u), chunk);
       scores[6] = add_products(add_products(scores[6], key[0], queries_0), key[1], queries_1);
     }
     if (7u < SPAN) {
-      let key = coded_key8(grids, block, key_at[7], chunk);
+      let key = coded_key8(grids, block, key_behind(7u), chunk);
       scores[7] = add_products(add_products(scores[7], key[0], queries_0), key[1], queries_1);
     }
   }
@@ -1345,7 +1377,9 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     scores[i] = vec4<f32>();
   }
   find_keys(entry, block, tile, lane);
-  score_tokens(block, tile, lane);
+  if (tile.first + first_place < tile.end) {
+    score_tokens(block, tile, lane);
+  }
   var first = vec4<u32>();
   var end = vec4<u32>(); // of the positions that each row sees
   for (var row = 0u; row < ROWS; row += 1u) {
@@ -1355,14 +1389,20 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     end[row] = select(0u, range.y, at < block.rows);
   }
   for (var i = 0u; i < SPAN; i += 1u) {
-    let position = vec4<u32>(tile.first + i * place_step + first_place);
     var score = scores[i];
     if (SOFTCAP) {
       // Clamped because tanh may overflow where it has long been 1.
       let cap = vec4<f32>(layer.softcap);
       score = cap * tanh(clamp(score / cap, vec4<f32>(-20.0), vec4<f32>(20.0)));
     }
-    scores[i] = select(vec4<f32>(HIDDEN), score, (position >= first) & (position < end));
+    scores[i] = score;
+  }
+  // Most tiles are seen whole.
+  if (!all((first <= vec4<u32>(tile.first)) & (end >= vec4<u32>(tile.first + TILE)))) {
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let position = vec4<u32>(tile.first + i * place_step + first_place);
+      scores[i] = select(vec4<f32>(HIDDEN), scores[i], (position >= first) & (position < end));
+    }
   }
 }
 
@@ -1421,33 +1461,26 @@ fn pack_weights(half: u32, lane: u32) -> vec4<u32> {
   var sum = vec4<u32>();
   let factor = 1.0 / weight_unit;
   for (var i = 0u; i < 4u; i += 1u) {
-    let whole = vec4<u32>(scores[4u * half + i] * factor + 0.5);
+    // Behind 2^23, a binary32 number's lowest bits are those of the whole number.
+    let whole = bitcast<vec4<u32>>(scores[4u * half + i] * factor + 0x1p23f);
     sum += whole;
     packs[0] |= ((whole >> vec4<u32>(0u)) & vec4<u32>(255u)) << vec4<u32>(8u * i);
   }
-  for (var digit = 0u; digit < DIGITS; digit += 1u) {
-    packed[(half * WORKGROUP + lane) * DIGITS + digit] = packs[digit];
-  }
-  return sum;
+  packed[lane * (SPAN / 4u) + half] = packs;
+  return sum - 4u * bitcast<u32>(0x1p23f);
 }
 
 // Byte i of word j becomes byte j of word i.
 fn transposed(words: vec4<u32>) -> vec4<u32> {
   let mask = 0x00ff00ffu;
-  let even = vec2<u32>(
-    (words.x & mask) | ((words.y & mask) << 8u),
-    (words.z & mask) | ((words.w & mask) << 8u),
-  );
-  let odd = vec2<u32>(
-    ((words.x >> 8u) & mask) | (words.y & ~mask),
-    ((words.z >> 8u) & mask) | (words.w & ~mask),
-  );
-  return vec4<u32>(
-    (even.x & 0xffffu) | (even.y << 16u),
-    (odd.x & 0xffffu) | (odd.y << 16u),
-    (even.x >> 16u) | (even.y & 0xffff0000u),
-    (odd.x >> 16u) | (odd.y & 0xffff0000u),
-  );
+  // A difference of what two words swap serves both of them: one adds it where the other subtracts it.
+  let bytes = (words.yw & vec2<u32>(mask)) - ((words.xz >> vec2<u32>(8u)) & vec2<u32>(mask));
+  let even = words.xz + (bytes << vec2<u32>(8u));
+  let odd = words.yw - bytes;
+  let halves = (vec2<u32>(even.y, odd.y) & vec2<u32>(0xffffu)) - (vec2<u32>(even.x, odd.x) >> vec2<u32>(16u));
+  let low = vec2<u32>(even.x, odd.x) + (halves << vec2<u32>(16u));
+  let high = vec2<u32>(even.y, odd.y) - halves;
+  return vec4<u32>(low, high);
 }
 
 // What four tokens' levels of four channels add to a row.
@@ -1465,10 +1498,10 @@ fn top_of(own: vec4<f32>, lane: u32) -> vec4<f32> {
   tops[lane] = own;
   workgroupBarrier();
   var top = own;
-  for (var other = 1u; other < select(1u, TOP_LANES, lane < TOP_GROUPS); other += 1u) {
-    top = max(top, tops[other * TOP_GROUPS + lane]);
-  }
   if (lane < TOP_GROUPS) {
+    for (var other = 1u; other < TOP_LANES; other += 1u) {
+      top = max(top, tops[other * TOP_GROUPS + lane]);
+    }
     group_tops[lane] = top;
   }
   workgroupBarrier();
@@ -1505,19 +1538,20 @@ fn soften_tile(tile: Tile, lane: u32) {
     let rescale = exp(row_max - next);
     row_max = next;
     row_sum *= rescale;
-    totals *= rescale[lane / CHUNK_LANES];
+    let kept = rescale;
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
       let rows = mixed[i];
       mixed[i] = mat4x4<f32>(
-        rows[0] * rescale.x,
-        rows[1] * rescale.y,
-        rows[2] * rescale.z,
-        rows[3] * rescale.w,
+        rows[0] * kept.x,
+        rows[1] * kept.y,
+        rows[2] * kept.z,
+        rows[3] * kept.w,
       );
     }
+    // A hidden token has no weight, even where a row has seen no other.
+    let seen = max(next, vec4<f32>(0.5 * HIDDEN));
     for (var i = 0u; i < SPAN; i += 1u) {
-      let score = scores[i];
-      let weight = select(exp(score - next), vec4<f32>(), score <= vec4<f32>(HIDDEN));
+      let weight = exp(scores[i] - seen);
       scores[i] = weight;
       row_sum += weight;
     }
@@ -1599,20 +1633,23 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   var sum_3_2_0 = vec4<u32>();
   var sum_3_3_0 = vec4<u32>();
   // Four consecutive tokens of a lane, all of one page, which is a record.
-  let centroids = value_first;
+  let row = value_row(value_first, chunk);
   let pages = (coded_count + PAGE_TOKENS - 1u) / PAGE_TOKENS;
   for (var page = 0u; page < pages; page += 1u) {
     let word = page_word(entry.slot, block.head, first_page + page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
-    for (var quad = slice; quad < PAGE_TOKENS / 4u; quad += SLICES) {
-      let place = page * PAGE_TOKENS + 4u * quad;
-      let at = place % SPAN / 4u * WORKGROUP + place / SPAN;
+    for (var turn = 0u; turn < PAGE_QUADS; turn += SLICES) {
+      let quad = turn + slice;
+      if (PAGE_QUADS % SLICES != 0u && quad >= PAGE_QUADS) {
+        break;
+      }
+      let at = page * PAGE_QUADS + quad;
       let records = vec4<u32>(word + VALUE_METADATA_WORDS);
       let tokens = vec4<u32>(4u * quad, 4u * quad + 1u, 4u * quad + 2u, 4u * quad + 3u);
-      let words_x = value_words(centroids, records.x, tokens.x, chunk);
-      let words_y = value_words(centroids, records.y, tokens.y, chunk);
-      let words_z = value_words(centroids, records.z, tokens.z, chunk);
-      let words_w = value_words(centroids, records.w, tokens.w, chunk);
-      let weights_0 = packed[at * DIGITS + 0u];
+      let words_x = value_words(row, records.x, tokens.x, chunk);
+      let words_y = value_words(row, records.y, tokens.y, chunk);
+      let words_z = value_words(row, records.z, tokens.z, chunk);
+      let words_w = value_words(row, records.w, tokens.w, chunk);
+      let weights_0 = packed[at][0];
       let levels_0 = transposed(vec4<u32>(words_x[0], words_y[0], words_z[0], words_w[0]));
       sum_0_0_0 += weighted_levels(levels_0, weights_0.x);
       sum_0_1_0 += weighted_levels(levels_0, weights_0.y);
@@ -1686,9 +1723,25 @@ fn sum_chunk(rows: mat4x4<f32>, lane: u32) -> vec4<f32> {
   return sum;
 }
 
-// After the last tile, what was mixed is summed over the slices. So it is after the last coded one, because what coding did
-// to values is undone before exact ones are added.
-fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, end: u32, lane: u32) {
+// The other way: a chunk's sums, given back to the lanes of the first slice as what they mixed.
+fn shared_chunk(sum: vec4<f32>, lane: u32) -> mat4x4<f32> {
+  workgroupBarrier();
+  weights[lane] = sum;
+  workgroupBarrier();
+  if (lane >= CHUNK_LANES) {
+    return mat4x4<f32>();
+  }
+  return mat4x4<f32>(
+    weights[lane],
+    weights[CHUNK_LANES + lane],
+    weights[2u * CHUNK_LANES + lane],
+    weights[3u * CHUNK_LANES + lane],
+  );
+}
+
+// After the last tile, what was mixed is summed over the slices, and written. It is summed after the last coded one as well,
+// because what coding did to values is undone before exact ones are added.
+fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, end: u32, split: u32, lane: u32) {
   if (at + 1u == end || at + 1u == tiles.coded) {
     tops[lane] = row_sum;
     sums[0] = sum_chunk(mixed[0], lane);
@@ -1706,7 +1759,13 @@ fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, en
     if (tile.coded) {
       finish_coded(entry, block, lane);
     }
-    totals += sums;
+    if (at + 1u == end) {
+      write_partials(entry, block, split, lane);
+    } else {
+      for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+        mixed[i] = shared_chunk(sums[i], lane);
+      }
+    }
   }
 }
 
@@ -1716,7 +1775,7 @@ fn write_partials(entry: Entry, block: Block, split: u32, lane: u32) {
   if (lane < used * CHUNK_LANES) {
     let chunk = partial_of(entry, block, lane / CHUNK_LANES, split) + lane_chunk(lane);
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      partials_written[chunk + i] = totals[i];
+      partials_written[chunk + i] = sums[i];
     }
   }
   if (lane < used && lane_chunk(0u) == 0u) {
@@ -1748,7 +1807,11 @@ fn main(
   prepare_block(entry, block, lane);
   // Where tiles may be skipped, exact ones come before all others for their largest scores alone: most weight is there as a rule.
   let own = workgroup.x * share;
-  let peeks = select(0u, total - tiles.coded, SKIP_BELOW > 0.0 && own < end);
+  if (own >= end) {
+    write_partials(entry, block, workgroup.x, lane);
+    return;
+  }
+  let peeks = select(0u, total - tiles.coded, SKIP_BELOW > 0.0);
   for (var turn = own; turn < end + peeks; turn += 1u) {
     let peeking = SKIP_BELOW > 0.0 && turn < own + peeks;
     let at = select(turn - peeks, turn - own + tiles.coded, peeking);
@@ -1761,8 +1824,7 @@ fn main(
     }
     soften_tile(tile, lane);
     mix_tile(entry, block, tile, lane);
-    finish_tile(entry, block, tiles, tile, at, end, lane);
+    finish_tile(entry, block, tiles, tile, at, end, workgroup.x, lane);
   }
-  write_partials(entry, block, workgroup.x, lane);
 }
 `;

@@ -30,6 +30,9 @@ const KEY_BITS: u32 = 8u; // bits per code
 const KEY_MASK: u32 = 255u;
 const KEY_CENTROIDS: u32 = 256u;
 const KEY_CODES: u32 = 8u; // codes per token
+const KEY_RUN_TOKENS: u32 = 64u; // tokens whose codes lie evenly apart: by
+const KEY_TOKEN_WORDS: u32 = 2u; // so many words, or if these are none
+const KEY_TOKEN_CODES: u32 = 0u; // by so many codes
 const KEY_RECORD_TOKENS: u32 = 64u;
 const KEY_RECORD_WORDS: u32 = 144u;
 const KEY_STAGES: u32 = 2u; // codes of a group, whose levels are added
@@ -44,6 +47,9 @@ const VALUE_BITS: u32 = 8u; // bits per code
 const VALUE_MASK: u32 = 255u;
 const VALUE_CENTROIDS: u32 = 256u;
 const VALUE_CODES: u32 = 8u; // codes per token
+const VALUE_RUN_TOKENS: u32 = 64u; // tokens whose codes lie evenly apart: by
+const VALUE_TOKEN_WORDS: u32 = 2u; // so many words, or if these are none
+const VALUE_TOKEN_CODES: u32 = 0u; // by so many codes
 const VALUE_RECORD_TOKENS: u32 = 64u;
 const VALUE_RECORD_WORDS: u32 = 144u;
 const VALUE_STAGES: u32 = 2u; // codes of a group, whose levels are added
@@ -132,11 +138,11 @@ fn add_products(sum: vec4<f32>, key: vec4<f32>, rows: Rows) -> vec4<f32> {
 
 var<workgroup> query_tile: array<Chunk, ROWS * CHUNKS>;
 const DIGITS: u32 = 1u; // bytes of a weight, the highest first
-override PACKS: u32 = DIGITS * TILE / 4u; // named: naga panics where a nameless size comes before other constants of a pipeline
+override PACKS: u32 = TILE / 4u; // named: naga panics where a nameless size comes before other constants of a pipeline
 const WHOLE: f32 = 255.0; // the largest weight of a tile
 var<workgroup> weights: array<vec4<f32>, ROWS * WORKGROUP>; // of exact tokens
-var<workgroup> packed: array<vec4<u32>, PACKS>; // a byte of four tokens' weights, for each row
-var<private> weight_unit: vec4<f32>; // what 1 stands for
+var<workgroup> packed: array<array<vec4<u32>, DIGITS>, PACKS>; // bytes of four tokens' weights, for each row
+var<private> weight_unit = vec4<f32>(1.0); // what 1 stands for
 var<workgroup> tops: array<vec4<f32>, WORKGROUP>;
 var<workgroup> group_tops: array<vec4<f32>, TOP_GROUPS>;
 var<private> row_max = vec4<f32>(HIDDEN);
@@ -146,7 +152,6 @@ var<private> counts: vec2<f32>; // coded tiles that were skipped, and all, where
 var<private> mixed: array<mat4x4<f32>, LANE_CHUNKS>;
 var<workgroup> row_sums: array<f32, ROWS>;
 var<private> sums: mat4x4<f32>; // of what was mixed, over the slices: chunks of the lane's row
-var<private> totals: mat4x4<f32>; // of such sums
 var<private> scores: array<vec4<f32>, MAX_SPAN>;
 
 // A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code; of the tokens that
@@ -365,22 +370,25 @@ fn key_mean_grids(codebook: u32, record: u32, chunk: u32) -> mat4x4<f32> {
 
 const KEY_QUADS: u32 = 4u; // words of a centroid
 
-// Codes in a row, from code index on; they lie in one word.
-fn key_codes(record: u32, index: u32) -> array<u32, 2> {
-  let bit = index * KEY_BITS;
-  let word = key_records[record + (bit >> 5u)] >> (bit & 31u);
+// Codes of token token in a row, from code index on; they lie in one word.
+fn key_codes(record: u32, token: u32, index: u32) -> array<u32, 2> {
+  let bit = (token * KEY_TOKEN_CODES + index) * KEY_BITS;
+  let word = key_records[record + ((bit >> 5u) + token * KEY_TOKEN_WORDS)] >> (bit & 31u);
   return array<u32, 2>(
     (word >> (0u * KEY_BITS)) & KEY_MASK,
     (word >> (1u * KEY_BITS)) & KEY_MASK,
   );
 }
+// Where the centroids of the group begin that holds chunk chunk, in whose middle the chunk may lie.
+fn key_row(centroids: u32, chunk: u32) -> u32 {
+  return centroids + chunk / KEY_QUADS * KEY_GROUP_CENTROIDS * KEY_QUADS + chunk % KEY_QUADS;
+}
+
 // Levels of channels 4 chunk to 4 chunk + 15 of token token, whose record's codes begin at word at, four to a word.
 // Bytes are added without a carry: a channel's levels share a grid, and their largest sum is at most 255.
-fn key_words(centroids: u32, at: u32, token: u32, chunk: u32) -> array<u32, 4> {
-  let group = chunk / KEY_QUADS;
-  let codes = key_codes(at, token * KEY_CODES + group * KEY_STAGES);
-  let first = centroids + group * KEY_GROUP_CENTROIDS * KEY_QUADS + chunk % KEY_QUADS;
-  let levels_0 = codebook_quad(first, (codes[0] + 0u) * 1u) + codebook_quad(first, (codes[1] + 256u) * 1u);
+fn key_words(row: u32, at: u32, token: u32, chunk: u32) -> array<u32, 4> {
+  let codes = key_codes(at, token, chunk / KEY_QUADS * KEY_STAGES);
+  let levels_0 = codebook_quad(row, (codes[0] + 0u) * 1u) + codebook_quad(row, (codes[1] + 256u) * 1u);
   return array<u32, 4>(
     levels_0.x,
     levels_0.y,
@@ -413,22 +421,25 @@ fn value_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
 
 const VALUE_QUADS: u32 = 4u; // words of a centroid
 
-// Codes in a row, from code index on; they lie in one word.
-fn value_codes(record: u32, index: u32) -> array<u32, 2> {
-  let bit = index * VALUE_BITS;
-  let word = value_records[record + (bit >> 5u)] >> (bit & 31u);
+// Codes of token token in a row, from code index on; they lie in one word.
+fn value_codes(record: u32, token: u32, index: u32) -> array<u32, 2> {
+  let bit = (token * VALUE_TOKEN_CODES + index) * VALUE_BITS;
+  let word = value_records[record + ((bit >> 5u) + token * VALUE_TOKEN_WORDS)] >> (bit & 31u);
   return array<u32, 2>(
     (word >> (0u * VALUE_BITS)) & VALUE_MASK,
     (word >> (1u * VALUE_BITS)) & VALUE_MASK,
   );
 }
+// Where the centroids of the group begin that holds chunk chunk, in whose middle the chunk may lie.
+fn value_row(centroids: u32, chunk: u32) -> u32 {
+  return centroids + chunk / VALUE_QUADS * VALUE_GROUP_CENTROIDS * VALUE_QUADS + chunk % VALUE_QUADS;
+}
+
 // Levels of channels 4 chunk to 4 chunk + 15 of token token, whose record's codes begin at word at, four to a word.
 // Bytes are added without a carry: a channel's levels share a grid, and their largest sum is at most 255.
-fn value_words(centroids: u32, at: u32, token: u32, chunk: u32) -> array<u32, 4> {
-  let group = chunk / VALUE_QUADS;
-  let codes = value_codes(at, token * VALUE_CODES + group * VALUE_STAGES);
-  let first = centroids + group * VALUE_GROUP_CENTROIDS * VALUE_QUADS + chunk % VALUE_QUADS;
-  let levels_0 = codebook_quad(first, (codes[0] + 0u) * 1u) + codebook_quad(first, (codes[1] + 256u) * 1u);
+fn value_words(row: u32, at: u32, token: u32, chunk: u32) -> array<u32, 4> {
+  let codes = value_codes(at, token, chunk / VALUE_QUADS * VALUE_STAGES);
+  let levels_0 = codebook_quad(row, (codes[0] + 0u) * 1u) + codebook_quad(row, (codes[1] + 256u) * 1u);
   return array<u32, 4>(
     levels_0.x,
     levels_0.y,
@@ -492,10 +503,10 @@ fn find_keys(entry: Entry, block: Block, tile: Tile, lane: u32) {
   }
 }
 
-// How often the lane goes through a loop over one of the two sources: never through that of the other, nor where all its
-// tokens lie past the tile's end.
-fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
-  return select(0u, count, coded == tile.coded && tile.first + first_place < tile.end);
+// How often lanes go through a loop over one of the two sources: never through that of the other. All lanes as often, so that
+// what depends on the turn alone is computed once for all of them.
+fn trips(tile: Tile, coded: bool, count: u32) -> u32 {
+  return select(0u, count, coded == tile.coded);
 }
 
 // Of the eight channels of two chunks, the first of which is even.
@@ -517,6 +528,16 @@ var<workgroup> page_parts: array<vec4<f32>, WORKGROUP>; // of what a page's mean
 // Queries times the steps of a key's levels, as integers, whose products with levels are exact. Levels count from 128.
 const QUERY_DIGITS: u32 = 1u; // bytes of a number, the highest first
 const QUERY_WHOLE: f32 = 127.0; // the largest
+const QUERY_ORIGIN: f32 = 12582912.0; // behind it, a binary32 number's lowest bits are those of a whole number
+
+// The bytes of four numbers that are rounded to whole ones. The lowest are signed, what they lack or exceed is in the others.
+fn query_bytes(numbers: vec4<f32>) -> array<u32, QUERY_DIGITS> {
+  let bits = bitcast<vec4<i32>>(numbers + QUERY_ORIGIN);
+  return array<u32, QUERY_DIGITS>(
+    pack4xI8(bits),
+  );
+}
+
 var<workgroup> query_digits: array<vec4<u32>, QUERY_DIGITS * CHUNKS>; // a byte of four channels, for each row
 var<workgroup> query_parts: array<mat2x4<f32>, CHUNKS>; // the largest magnitude, and the score of the levels' middles
 var<private> query_unit: vec4<f32>; // what 1 stands for
@@ -553,8 +574,8 @@ fn digit_queries(block: Block, lane: u32) {
     let rows = query_rows(lane);
     var packs = array<vec4<u32>, QUERY_DIGITS>();
     for (var row = 0u; row < ROWS; row += 1u) {
-      let whole = vec4<i32>(round(rows[row] * grid.step / query_unit[row]));
-      packs[0][row] = pack4xI8(whole);
+      let bytes = query_bytes(rows[row] * grid.step / query_unit[row]);
+      packs[0][row] = bytes[0];
     }
     for (var digit = 0u; digit < QUERY_DIGITS; digit += 1u) {
       query_digits[lane * QUERY_DIGITS + digit] = packs[digit];
@@ -604,9 +625,9 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   for (var i = 0u; i < SPAN; i += 1u) {
     key_at[i].word += metadata; // where the codes begin
   }
-  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let exact_chunks = trips(tile, false, CHUNKS);
   let centroids = codebook_word(codebook + KEY_SIZES + 8u);
-  let coded_chunks = trips(tile, true, lane, CHUNKS);
+  let coded_chunks = trips(tile, true, CHUNKS);
   var sum_0_0 = vec4<i32>();
   var sum_1_0 = vec4<i32>();
   var sum_2_0 = vec4<i32>();
@@ -620,8 +641,9 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     let query_1_0 = query_digits[(chunk + 1u) * QUERY_DIGITS + 0u];
     let query_2_0 = query_digits[(chunk + 2u) * QUERY_DIGITS + 0u];
     let query_3_0 = query_digits[(chunk + 3u) * QUERY_DIGITS + 0u];
+    let row = key_row(centroids, chunk);
     if (0u < SPAN) {
-      let words = key_words(centroids, key_at[0].word, key_at[0].token, chunk);
+      let words = key_words(row, key_at[0].word, key_at[0].token, chunk);
       let levels_0 = words[0] ^ 0x80808080u;
       sum_0_0 += digit_products(levels_0, query_0_0);
       let levels_1 = words[1] ^ 0x80808080u;
@@ -632,7 +654,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
       sum_0_0 += digit_products(levels_3, query_3_0);
     }
     if (1u < SPAN) {
-      let words = key_words(centroids, key_at[1].word, key_at[1].token, chunk);
+      let words = key_words(row, key_at[1].word, key_at[1].token, chunk);
       let levels_0 = words[0] ^ 0x80808080u;
       sum_1_0 += digit_products(levels_0, query_0_0);
       let levels_1 = words[1] ^ 0x80808080u;
@@ -643,7 +665,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
       sum_1_0 += digit_products(levels_3, query_3_0);
     }
     if (2u < SPAN) {
-      let words = key_words(centroids, key_at[2].word, key_at[2].token, chunk);
+      let words = key_words(row, key_at[2].word, key_at[2].token, chunk);
       let levels_0 = words[0] ^ 0x80808080u;
       sum_2_0 += digit_products(levels_0, query_0_0);
       let levels_1 = words[1] ^ 0x80808080u;
@@ -654,7 +676,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
       sum_2_0 += digit_products(levels_3, query_3_0);
     }
     if (3u < SPAN) {
-      let words = key_words(centroids, key_at[3].word, key_at[3].token, chunk);
+      let words = key_words(row, key_at[3].word, key_at[3].token, chunk);
       let levels_0 = words[0] ^ 0x80808080u;
       sum_3_0 += digit_products(levels_0, query_0_0);
       let levels_1 = words[1] ^ 0x80808080u;
@@ -665,7 +687,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
       sum_3_0 += digit_products(levels_3, query_3_0);
     }
     if (4u < SPAN) {
-      let words = key_words(centroids, key_at[4].word, key_at[4].token, chunk);
+      let words = key_words(row, key_at[4].word, key_at[4].token, chunk);
       let levels_0 = words[0] ^ 0x80808080u;
       sum_4_0 += digit_products(levels_0, query_0_0);
       let levels_1 = words[1] ^ 0x80808080u;
@@ -676,7 +698,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
       sum_4_0 += digit_products(levels_3, query_3_0);
     }
     if (5u < SPAN) {
-      let words = key_words(centroids, key_at[5].word, key_at[5].token, chunk);
+      let words = key_words(row, key_at[5].word, key_at[5].token, chunk);
       let levels_0 = words[0] ^ 0x80808080u;
       sum_5_0 += digit_products(levels_0, query_0_0);
       let levels_1 = words[1] ^ 0x80808080u;
@@ -687,7 +709,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
       sum_5_0 += digit_products(levels_3, query_3_0);
     }
     if (6u < SPAN) {
-      let words = key_words(centroids, key_at[6].word, key_at[6].token, chunk);
+      let words = key_words(row, key_at[6].word, key_at[6].token, chunk);
       let levels_0 = words[0] ^ 0x80808080u;
       sum_6_0 += digit_products(levels_0, query_0_0);
       let levels_1 = words[1] ^ 0x80808080u;
@@ -698,7 +720,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
       sum_6_0 += digit_products(levels_3, query_3_0);
     }
     if (7u < SPAN) {
-      let words = key_words(centroids, key_at[7].word, key_at[7].token, chunk);
+      let words = key_words(row, key_at[7].word, key_at[7].token, chunk);
       let levels_0 = words[0] ^ 0x80808080u;
       sum_7_0 += digit_products(levels_0, query_0_0);
       let levels_1 = words[1] ^ 0x80808080u;
@@ -774,7 +796,9 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     scores[i] = vec4<f32>();
   }
   find_keys(entry, block, tile, lane);
-  score_tokens(block, tile, lane);
+  if (tile.first + first_place < tile.end) {
+    score_tokens(block, tile, lane);
+  }
   var first = vec4<u32>();
   var end = vec4<u32>(); // of the positions that each row sees
   for (var row = 0u; row < ROWS; row += 1u) {
@@ -784,14 +808,20 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     end[row] = select(0u, range.y, at < block.rows);
   }
   for (var i = 0u; i < SPAN; i += 1u) {
-    let position = vec4<u32>(tile.first + i * place_step + first_place);
     var score = scores[i];
     if (SOFTCAP) {
       // Clamped because tanh may overflow where it has long been 1.
       let cap = vec4<f32>(layer.softcap);
       score = cap * tanh(clamp(score / cap, vec4<f32>(-20.0), vec4<f32>(20.0)));
     }
-    scores[i] = select(vec4<f32>(HIDDEN), score, (position >= first) & (position < end));
+    scores[i] = score;
+  }
+  // Most tiles are seen whole.
+  if (!all((first <= vec4<u32>(tile.first)) & (end >= vec4<u32>(tile.first + TILE)))) {
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let position = vec4<u32>(tile.first + i * place_step + first_place);
+      scores[i] = select(vec4<f32>(HIDDEN), scores[i], (position >= first) & (position < end));
+    }
   }
 }
 
@@ -850,33 +880,26 @@ fn pack_weights(half: u32, lane: u32) -> vec4<u32> {
   var sum = vec4<u32>();
   let factor = 1.0 / weight_unit;
   for (var i = 0u; i < 4u; i += 1u) {
-    let whole = vec4<u32>(scores[4u * half + i] * factor + 0.5);
+    // Behind 2^23, a binary32 number's lowest bits are those of the whole number.
+    let whole = bitcast<vec4<u32>>(scores[4u * half + i] * factor + 0x1p23f);
     sum += whole;
     packs[0] |= ((whole >> vec4<u32>(0u)) & vec4<u32>(255u)) << vec4<u32>(8u * i);
   }
-  for (var digit = 0u; digit < DIGITS; digit += 1u) {
-    packed[(half * WORKGROUP + lane) * DIGITS + digit] = packs[digit];
-  }
-  return sum;
+  packed[half * WORKGROUP + lane] = packs;
+  return sum - 4u * bitcast<u32>(0x1p23f);
 }
 
 // Byte i of word j becomes byte j of word i.
 fn transposed(words: vec4<u32>) -> vec4<u32> {
   let mask = 0x00ff00ffu;
-  let even = vec2<u32>(
-    (words.x & mask) | ((words.y & mask) << 8u),
-    (words.z & mask) | ((words.w & mask) << 8u),
-  );
-  let odd = vec2<u32>(
-    ((words.x >> 8u) & mask) | (words.y & ~mask),
-    ((words.z >> 8u) & mask) | (words.w & ~mask),
-  );
-  return vec4<u32>(
-    (even.x & 0xffffu) | (even.y << 16u),
-    (odd.x & 0xffffu) | (odd.y << 16u),
-    (even.x >> 16u) | (even.y & 0xffff0000u),
-    (odd.x >> 16u) | (odd.y & 0xffff0000u),
-  );
+  // A difference of what two words swap serves both of them: one adds it where the other subtracts it.
+  let bytes = (words.yw & vec2<u32>(mask)) - ((words.xz >> vec2<u32>(8u)) & vec2<u32>(mask));
+  let even = words.xz + (bytes << vec2<u32>(8u));
+  let odd = words.yw - bytes;
+  let halves = (vec2<u32>(even.y, odd.y) & vec2<u32>(0xffffu)) - (vec2<u32>(even.x, odd.x) >> vec2<u32>(16u));
+  let low = vec2<u32>(even.x, odd.x) + (halves << vec2<u32>(16u));
+  let high = vec2<u32>(even.y, odd.y) - halves;
+  return vec4<u32>(low, high);
 }
 
 // What four tokens' levels of four channels add to a row.
@@ -894,10 +917,10 @@ fn top_of(own: vec4<f32>, lane: u32) -> vec4<f32> {
   tops[lane] = own;
   workgroupBarrier();
   var top = own;
-  for (var other = 1u; other < select(1u, TOP_LANES, lane < TOP_GROUPS); other += 1u) {
-    top = max(top, tops[other * TOP_GROUPS + lane]);
-  }
   if (lane < TOP_GROUPS) {
+    for (var other = 1u; other < TOP_LANES; other += 1u) {
+      top = max(top, tops[other * TOP_GROUPS + lane]);
+    }
     group_tops[lane] = top;
   }
   workgroupBarrier();
@@ -934,19 +957,20 @@ fn soften_tile(tile: Tile, lane: u32) {
     let rescale = exp(row_max - next);
     row_max = next;
     row_sum *= rescale;
-    totals *= rescale[lane / CHUNK_LANES];
+    let kept = rescale;
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
       let rows = mixed[i];
       mixed[i] = mat4x4<f32>(
-        rows[0] * rescale.x,
-        rows[1] * rescale.y,
-        rows[2] * rescale.z,
-        rows[3] * rescale.w,
+        rows[0] * kept.x,
+        rows[1] * kept.y,
+        rows[2] * kept.z,
+        rows[3] * kept.w,
       );
     }
+    // A hidden token has no weight, even where a row has seen no other.
+    let seen = max(next, vec4<f32>(0.5 * HIDDEN));
     for (var i = 0u; i < SPAN; i += 1u) {
-      let score = scores[i];
-      let weight = select(exp(score - next), vec4<f32>(), score <= vec4<f32>(HIDDEN));
+      let weight = exp(scores[i] - seen);
       scores[i] = weight;
       row_sum += weight;
     }
@@ -1028,7 +1052,7 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   var sum_3_2_0 = vec4<u32>();
   var sum_3_3_0 = vec4<u32>();
   // Four of a lane's tokens, all of one page, which is a record.
-  let centroids = value_first;
+  let row = value_row(value_first, chunk);
   let pages = (coded_count + PAGE_TOKENS - 1u) / PAGE_TOKENS;
   for (var page = 0u; page < pages; page += 1u) {
     let word = page_word(entry.slot, block.head, first_page + page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
@@ -1037,11 +1061,11 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
       let at = half * WORKGROUP + page * LANES + quad % LANES;
       let records = vec4<u32>(word + VALUE_METADATA_WORDS);
       let tokens = vec4<u32>(4u * half, 4u * half + 1u, 4u * half + 2u, 4u * half + 3u) * LANES + quad % LANES;
-      let words_x = value_words(centroids, records.x, tokens.x, chunk);
-      let words_y = value_words(centroids, records.y, tokens.y, chunk);
-      let words_z = value_words(centroids, records.z, tokens.z, chunk);
-      let words_w = value_words(centroids, records.w, tokens.w, chunk);
-      let weights_0 = packed[at * DIGITS + 0u];
+      let words_x = value_words(row, records.x, tokens.x, chunk);
+      let words_y = value_words(row, records.y, tokens.y, chunk);
+      let words_z = value_words(row, records.z, tokens.z, chunk);
+      let words_w = value_words(row, records.w, tokens.w, chunk);
+      let weights_0 = packed[at][0];
       let levels_0 = transposed(vec4<u32>(words_x[0], words_y[0], words_z[0], words_w[0]));
       sum_0_0_0 += weighted_levels(levels_0, weights_0.x);
       sum_0_1_0 += weighted_levels(levels_0, weights_0.y);
@@ -1115,9 +1139,25 @@ fn sum_chunk(rows: mat4x4<f32>, lane: u32) -> vec4<f32> {
   return sum;
 }
 
-// After the last tile, what was mixed is summed over the slices. So it is after the last coded one, because what coding did
-// to values is undone before exact ones are added.
-fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, end: u32, lane: u32) {
+// The other way: a chunk's sums, given back to the lanes of the first slice as what they mixed.
+fn shared_chunk(sum: vec4<f32>, lane: u32) -> mat4x4<f32> {
+  workgroupBarrier();
+  weights[lane] = sum;
+  workgroupBarrier();
+  if (lane >= CHUNK_LANES) {
+    return mat4x4<f32>();
+  }
+  return mat4x4<f32>(
+    weights[lane],
+    weights[CHUNK_LANES + lane],
+    weights[2u * CHUNK_LANES + lane],
+    weights[3u * CHUNK_LANES + lane],
+  );
+}
+
+// After the last tile, what was mixed is summed over the slices, and written. It is summed after the last coded one as well,
+// because what coding did to values is undone before exact ones are added.
+fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, end: u32, split: u32, lane: u32) {
   if (at + 1u == end || at + 1u == tiles.coded) {
     tops[lane] = row_sum;
     sums[0] = sum_chunk(mixed[0], lane);
@@ -1135,7 +1175,13 @@ fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, en
     if (tile.coded) {
       finish_coded(entry, block, lane);
     }
-    totals += sums;
+    if (at + 1u == end) {
+      write_partials(entry, block, split, lane);
+    } else {
+      for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+        mixed[i] = shared_chunk(sums[i], lane);
+      }
+    }
   }
 }
 
@@ -1145,7 +1191,7 @@ fn write_partials(entry: Entry, block: Block, split: u32, lane: u32) {
   if (lane < used * CHUNK_LANES) {
     let chunk = partial_of(entry, block, lane / CHUNK_LANES, split) + lane_chunk(lane);
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      partials_written[chunk + i] = totals[i];
+      partials_written[chunk + i] = sums[i];
     }
   }
   if (lane < used && lane_chunk(0u) == 0u) {
@@ -1177,7 +1223,11 @@ fn main(
   prepare_block(entry, block, lane);
   // Where tiles may be skipped, exact ones come before all others for their largest scores alone: most weight is there as a rule.
   let own = workgroup.x * share;
-  let peeks = select(0u, total - tiles.coded, SKIP_BELOW > 0.0 && own < end);
+  if (own >= end) {
+    write_partials(entry, block, workgroup.x, lane);
+    return;
+  }
+  let peeks = select(0u, total - tiles.coded, SKIP_BELOW > 0.0);
   for (var turn = own; turn < end + peeks; turn += 1u) {
     let peeking = SKIP_BELOW > 0.0 && turn < own + peeks;
     let at = select(turn - peeks, turn - own + tiles.coded, peeking);
@@ -1190,8 +1240,7 @@ fn main(
     }
     soften_tile(tile, lane);
     mix_tile(entry, block, tile, lane);
-    finish_tile(entry, block, tiles, tile, at, end, lane);
+    finish_tile(entry, block, tiles, tile, at, end, workgroup.x, lane);
   }
-  write_partials(entry, block, workgroup.x, lane);
 }
 `;

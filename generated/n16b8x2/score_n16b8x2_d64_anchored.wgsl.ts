@@ -26,6 +26,9 @@ const KEY_BITS: u32 = 8u; // bits per code
 const KEY_MASK: u32 = 255u;
 const KEY_CENTROIDS: u32 = 256u;
 const KEY_CODES: u32 = 8u; // codes per token
+const KEY_RUN_TOKENS: u32 = 64u; // tokens whose codes lie evenly apart: by
+const KEY_TOKEN_WORDS: u32 = 2u; // so many words, or if these are none
+const KEY_TOKEN_CODES: u32 = 0u; // by so many codes
 const KEY_RECORD_TOKENS: u32 = 64u;
 const KEY_RECORD_WORDS: u32 = 144u;
 const KEY_STAGES: u32 = 2u; // codes of a group, whose levels are added
@@ -277,9 +280,14 @@ fn levels_of(word: u32) -> vec4<f32> {
   return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
 }
 
+// Words 2 pair and the next.
+fn codebook_pair_at(pair: u32) -> vec2<u32> {
+  return codebook_pairs[pair];
+}
+
 // Words first + 2 pair and the next; first is even. An index in pairs spares what a division would cost.
 fn codebook_pair(first: u32, pair: u32) -> vec2<u32> {
-  return codebook_pairs[(first >> 1u) + pair];
+  return codebook_pair_at((first >> 1u) + pair);
 }
 
 fn codebook_word(at: u32) -> u32 {
@@ -333,22 +341,25 @@ fn key_mean_grids(codebook: u32, record: u32, chunk: u32) -> mat4x4<f32> {
 
 const KEY_QUADS: u32 = 4u; // words of a centroid
 
-// Codes in a row, from code index on; they lie in one word.
-fn key_codes(record: u32, index: u32) -> array<u32, 2> {
-  let bit = index * KEY_BITS;
-  let word = key_records[record + (bit >> 5u)] >> (bit & 31u);
+// Codes of token token in a row, from code index on; they lie in one word.
+fn key_codes(record: u32, token: u32, index: u32) -> array<u32, 2> {
+  let bit = (token * KEY_TOKEN_CODES + index) * KEY_BITS;
+  let word = key_records[record + ((bit >> 5u) + token * KEY_TOKEN_WORDS)] >> (bit & 31u);
   return array<u32, 2>(
     (word >> (0u * KEY_BITS)) & KEY_MASK,
     (word >> (1u * KEY_BITS)) & KEY_MASK,
   );
 }
+// Where the centroids of the group begin that holds chunk chunk, in whose middle the chunk may lie.
+fn key_row(centroids: u32, chunk: u32) -> u32 {
+  return centroids + chunk / KEY_QUADS * KEY_GROUP_CENTROIDS * KEY_QUADS + chunk % KEY_QUADS;
+}
+
 // Levels of channels 4 chunk to 4 chunk + 7 of token token, whose record's codes begin at word at, four to a word.
 // Bytes are added without a carry: a channel's levels share a grid, and their largest sum is at most 255.
-fn key_words(centroids: u32, at: u32, token: u32, chunk: u32) -> array<u32, 2> {
-  let group = chunk / KEY_QUADS;
-  let codes = key_codes(at, token * KEY_CODES + group * KEY_STAGES);
-  let first = centroids + group * KEY_GROUP_CENTROIDS * KEY_QUADS + chunk % KEY_QUADS;
-  let levels_0 = codebook_pair(first, (codes[0] + 0u) * 2u) + codebook_pair(first, (codes[1] + 256u) * 2u);
+fn key_words(row: u32, at: u32, token: u32, chunk: u32) -> array<u32, 2> {
+  let codes = key_codes(at, token, chunk / KEY_QUADS * KEY_STAGES);
+  let levels_0 = codebook_pair(row, (codes[0] + 0u) * 2u) + codebook_pair(row, (codes[1] + 256u) * 2u);
   return array<u32, 2>(
     levels_0.x,
     levels_0.y,
@@ -357,7 +368,7 @@ fn key_words(centroids: u32, at: u32, token: u32, chunk: u32) -> array<u32, 2> {
 
 // The same, a chunk a column.
 fn key_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat2x4<f32> {
-  let words = key_words(codebook, record, token, chunk);
+  let words = key_words(key_row(codebook, chunk), record, token, chunk);
   return mat2x4<f32>(
     levels_of(words[0]),
     levels_of(words[1]),
@@ -419,10 +430,10 @@ fn find_keys(entry: Entry, block: Block, tile: Tile, lane: u32) {
   }
 }
 
-// How often the lane goes through a loop over one of the two sources: never through that of the other, nor where all its
-// tokens lie past the tile's end.
-fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
-  return select(0u, count, coded == tile.coded && tile.first + first_place < tile.end);
+// How often lanes go through a loop over one of the two sources: never through that of the other. All lanes as often, so that
+// what depends on the turn alone is computed once for all of them.
+fn trips(tile: Tile, coded: bool, count: u32) -> u32 {
+  return select(0u, count, coded == tile.coded);
 }
 
 // Of the eight channels of two chunks, the first of which is even.
@@ -437,6 +448,11 @@ fn exact_grids(block: Block, chunk: u32) -> Grids {
 
 fn exact_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
   return exact_load8(at.word, chunk);
+}
+
+// The lane's coded token i behind its first, in the same page, which is a record.
+fn key_behind(i: u32) -> KeyAt {
+  return KeyAt(key_at[i].word, key_at[0].token + i);
 }
 
 // Eight pairs of channels that rotate together, four a column; an angle is its cosines and its sines.
@@ -490,6 +506,14 @@ fn anchor_shift(band: u32) -> u32 {
 
 fn anchor_tokens(band: u32) -> u32 {
   return 1u << anchor_shift(band);
+}
+
+// Turns pairs as the token that is so far behind the lane's first is turned.
+fn turned_behind(pairs: Pairs, distance: u32, pair: u32) -> Pairs {
+  if (distance == 0u) {
+    return pairs;
+  }
+  return turn(pairs, angle_at(distance, pair));
 }
 
 // The angle of eight pairs at a distance from the tile's first token.
@@ -609,8 +633,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
   key_first = codebook_word(codebook + KEY_SIZES + 8u);
   key_record = key_at[0].word;
-  let coded_chunks = trips(tile, true, lane, CHUNKS);
-  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_chunks = trips(tile, true, CHUNKS);
+  let exact_chunks = trips(tile, false, CHUNKS);
   let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
   let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
   let first_anchored = 2u * explicit_bands();
@@ -636,57 +660,57 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     let queries_1 = RowPairs(stepped(turned_1.even, steps.even[1]), stepped(turned_1.odd, steps.odd[1]));
     if (0u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[0].token, first),
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[0].token, second),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_behind(0u).token, first),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_behind(0u).token, second),
       );
       scores[0] = add_pairs(scores[0], levels, queries_0, queries_1);
     }
     if (1u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[1].token, first),
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[1].token, second),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_behind(1u).token, first),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_behind(1u).token, second),
       );
       scores[1] = add_pairs(scores[1], levels, queries_0, queries_1);
     }
     if (2u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[2].token, first),
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[2].token, second),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_behind(2u).token, first),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_behind(2u).token, second),
       );
       scores[2] = add_pairs(scores[2], levels, queries_0, queries_1);
     }
     if (3u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[3].token, first),
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[3].token, second),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_behind(3u).token, first),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_behind(3u).token, second),
       );
       scores[3] = add_pairs(scores[3], levels, queries_0, queries_1);
     }
     if (4u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[4].token, first),
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[4].token, second),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_behind(4u).token, first),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_behind(4u).token, second),
       );
       scores[4] = add_pairs(scores[4], levels, queries_0, queries_1);
     }
     if (5u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[5].token, first),
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[5].token, second),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_behind(5u).token, first),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_behind(5u).token, second),
       );
       scores[5] = add_pairs(scores[5], levels, queries_0, queries_1);
     }
     if (6u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[6].token, first),
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[6].token, second),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_behind(6u).token, first),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_behind(6u).token, second),
       );
       scores[6] = add_pairs(scores[6], levels, queries_0, queries_1);
     }
     if (7u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[7].token, first),
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[7].token, second),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_behind(7u).token, first),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_behind(7u).token, second),
       );
       scores[7] = add_pairs(scores[7], levels, queries_0, queries_1);
     }
@@ -694,42 +718,42 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   // Sizes of the lane's tokens lie in one word.
   let sizes = key_records[key_record + (HEAD_DIM + key_at[0].token) / 8u];
   if (0u < SPAN) {
-    let size = size_of(codebook + KEY_SIZES, sizes, key_at[0].token);
+    let size = size_of(codebook + KEY_SIZES, sizes, key_behind(0u).token);
     scores[0] = mean_score + size * (low_score + scores[0]);
     key_at[0].word = select(key_at[0].word, bitcast<u32>(size), tile.coded);
   }
   if (1u < SPAN) {
-    let size = size_of(codebook + KEY_SIZES, sizes, key_at[1].token);
+    let size = size_of(codebook + KEY_SIZES, sizes, key_behind(1u).token);
     scores[1] = mean_score + size * (low_score + scores[1]);
     key_at[1].word = select(key_at[1].word, bitcast<u32>(size), tile.coded);
   }
   if (2u < SPAN) {
-    let size = size_of(codebook + KEY_SIZES, sizes, key_at[2].token);
+    let size = size_of(codebook + KEY_SIZES, sizes, key_behind(2u).token);
     scores[2] = mean_score + size * (low_score + scores[2]);
     key_at[2].word = select(key_at[2].word, bitcast<u32>(size), tile.coded);
   }
   if (3u < SPAN) {
-    let size = size_of(codebook + KEY_SIZES, sizes, key_at[3].token);
+    let size = size_of(codebook + KEY_SIZES, sizes, key_behind(3u).token);
     scores[3] = mean_score + size * (low_score + scores[3]);
     key_at[3].word = select(key_at[3].word, bitcast<u32>(size), tile.coded);
   }
   if (4u < SPAN) {
-    let size = size_of(codebook + KEY_SIZES, sizes, key_at[4].token);
+    let size = size_of(codebook + KEY_SIZES, sizes, key_behind(4u).token);
     scores[4] = mean_score + size * (low_score + scores[4]);
     key_at[4].word = select(key_at[4].word, bitcast<u32>(size), tile.coded);
   }
   if (5u < SPAN) {
-    let size = size_of(codebook + KEY_SIZES, sizes, key_at[5].token);
+    let size = size_of(codebook + KEY_SIZES, sizes, key_behind(5u).token);
     scores[5] = mean_score + size * (low_score + scores[5]);
     key_at[5].word = select(key_at[5].word, bitcast<u32>(size), tile.coded);
   }
   if (6u < SPAN) {
-    let size = size_of(codebook + KEY_SIZES, sizes, key_at[6].token);
+    let size = size_of(codebook + KEY_SIZES, sizes, key_behind(6u).token);
     scores[6] = mean_score + size * (low_score + scores[6]);
     key_at[6].word = select(key_at[6].word, bitcast<u32>(size), tile.coded);
   }
   if (7u < SPAN) {
-    let size = size_of(codebook + KEY_SIZES, sizes, key_at[7].token);
+    let size = size_of(codebook + KEY_SIZES, sizes, key_behind(7u).token);
     scores[7] = mean_score + size * (low_score + scores[7]);
     key_at[7].word = select(key_at[7].word, bitcast<u32>(size), tile.coded);
   }
@@ -743,89 +767,97 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     let queries_0 = turned_rows(pair, angle.even[0], angle.odd[0]);
     let queries_1 = turned_rows(pair + 1u, angle.even[1], angle.odd[1]);
     if (0u < SPAN) {
-      let key = turn(
+      let key = turned_behind(
         pairs_of(
-          coded_key8(first_grids, block, key_at[0], first),
-          coded_key8(second_grids, block, key_at[0], second),
+          coded_key8(first_grids, block, key_behind(0u), first),
+          coded_key8(second_grids, block, key_behind(0u), second),
         ),
-        angle_at(0u, pair),
+        0u,
+        pair,
       );
       let first_pairs = add_products(add_products(scores[0], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
       scores[0] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
     }
     if (1u < SPAN) {
-      let key = turn(
+      let key = turned_behind(
         pairs_of(
-          coded_key8(first_grids, block, key_at[1], first),
-          coded_key8(second_grids, block, key_at[1], second),
+          coded_key8(first_grids, block, key_behind(1u), first),
+          coded_key8(second_grids, block, key_behind(1u), second),
         ),
-        angle_at(1u, pair),
+        1u,
+        pair,
       );
       let first_pairs = add_products(add_products(scores[1], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
       scores[1] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
     }
     if (2u < SPAN) {
-      let key = turn(
+      let key = turned_behind(
         pairs_of(
-          coded_key8(first_grids, block, key_at[2], first),
-          coded_key8(second_grids, block, key_at[2], second),
+          coded_key8(first_grids, block, key_behind(2u), first),
+          coded_key8(second_grids, block, key_behind(2u), second),
         ),
-        angle_at(2u, pair),
+        2u,
+        pair,
       );
       let first_pairs = add_products(add_products(scores[2], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
       scores[2] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
     }
     if (3u < SPAN) {
-      let key = turn(
+      let key = turned_behind(
         pairs_of(
-          coded_key8(first_grids, block, key_at[3], first),
-          coded_key8(second_grids, block, key_at[3], second),
+          coded_key8(first_grids, block, key_behind(3u), first),
+          coded_key8(second_grids, block, key_behind(3u), second),
         ),
-        angle_at(3u, pair),
+        3u,
+        pair,
       );
       let first_pairs = add_products(add_products(scores[3], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
       scores[3] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
     }
     if (4u < SPAN) {
-      let key = turn(
+      let key = turned_behind(
         pairs_of(
-          coded_key8(first_grids, block, key_at[4], first),
-          coded_key8(second_grids, block, key_at[4], second),
+          coded_key8(first_grids, block, key_behind(4u), first),
+          coded_key8(second_grids, block, key_behind(4u), second),
         ),
-        angle_at(4u, pair),
+        4u,
+        pair,
       );
       let first_pairs = add_products(add_products(scores[4], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
       scores[4] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
     }
     if (5u < SPAN) {
-      let key = turn(
+      let key = turned_behind(
         pairs_of(
-          coded_key8(first_grids, block, key_at[5], first),
-          coded_key8(second_grids, block, key_at[5], second),
+          coded_key8(first_grids, block, key_behind(5u), first),
+          coded_key8(second_grids, block, key_behind(5u), second),
         ),
-        angle_at(5u, pair),
+        5u,
+        pair,
       );
       let first_pairs = add_products(add_products(scores[5], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
       scores[5] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
     }
     if (6u < SPAN) {
-      let key = turn(
+      let key = turned_behind(
         pairs_of(
-          coded_key8(first_grids, block, key_at[6], first),
-          coded_key8(second_grids, block, key_at[6], second),
+          coded_key8(first_grids, block, key_behind(6u), first),
+          coded_key8(second_grids, block, key_behind(6u), second),
         ),
-        angle_at(6u, pair),
+        6u,
+        pair,
       );
       let first_pairs = add_products(add_products(scores[6], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
       scores[6] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
     }
     if (7u < SPAN) {
-      let key = turn(
+      let key = turned_behind(
         pairs_of(
-          coded_key8(first_grids, block, key_at[7], first),
-          coded_key8(second_grids, block, key_at[7], second),
+          coded_key8(first_grids, block, key_behind(7u), first),
+          coded_key8(second_grids, block, key_behind(7u), second),
         ),
-        angle_at(7u, pair),
+        7u,
+        pair,
       );
       let first_pairs = add_products(add_products(scores[7], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
       scores[7] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
@@ -836,35 +868,35 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     let queries_0 = query_rows(chunk);
     let queries_1 = query_rows(chunk + 1u);
     if (0u < SPAN) {
-      let key = coded_key8(grids, block, key_at[0], chunk);
+      let key = coded_key8(grids, block, key_behind(0u), chunk);
       scores[0] = add_products(add_products(scores[0], key[0], queries_0), key[1], queries_1);
     }
     if (1u < SPAN) {
-      let key = coded_key8(grids, block, key_at[1], chunk);
+      let key = coded_key8(grids, block, key_behind(1u), chunk);
       scores[1] = add_products(add_products(scores[1], key[0], queries_0), key[1], queries_1);
     }
     if (2u < SPAN) {
-      let key = coded_key8(grids, block, key_at[2], chunk);
+      let key = coded_key8(grids, block, key_behind(2u), chunk);
       scores[2] = add_products(add_products(scores[2], key[0], queries_0), key[1], queries_1);
     }
     if (3u < SPAN) {
-      let key = coded_key8(grids, block, key_at[3], chunk);
+      let key = coded_key8(grids, block, key_behind(3u), chunk);
       scores[3] = add_products(add_products(scores[3], key[0], queries_0), key[1], queries_1);
     }
     if (4u < SPAN) {
-      let key = coded_key8(grids, block, key_at[4], chunk);
+      let key = coded_key8(grids, block, key_behind(4u), chunk);
       scores[4] = add_products(add_products(scores[4], key[0], queries_0), key[1], queries_1);
     }
     if (5u < SPAN) {
-      let key = coded_key8(grids, block, key_at[5], chunk);
+      let key = coded_key8(grids, block, key_behind(5u), chunk);
       scores[5] = add_products(add_products(scores[5], key[0], queries_0), key[1], queries_1);
     }
     if (6u < SPAN) {
-      let key = coded_key8(grids, block, key_at[6], chunk);
+      let key = coded_key8(grids, block, key_behind(6u), chunk);
       scores[6] = add_products(add_products(scores[6], key[0], queries_0), key[1], queries_1);
     }
     if (7u < SPAN) {
-      let key = coded_key8(grids, block, key_at[7], chunk);
+      let key = coded_key8(grids, block, key_behind(7u), chunk);
       scores[7] = add_products(add_products(scores[7], key[0], queries_0), key[1], queries_1);
     }
   }
@@ -928,7 +960,9 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     scores[i] = vec4<f32>();
   }
   find_keys(entry, block, tile, lane);
-  score_tokens(block, tile, lane);
+  if (tile.first + first_place < tile.end) {
+    score_tokens(block, tile, lane);
+  }
   var first = vec4<u32>();
   var end = vec4<u32>(); // of the positions that each row sees
   for (var row = 0u; row < ROWS; row += 1u) {
@@ -938,14 +972,20 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     end[row] = select(0u, range.y, at < block.rows);
   }
   for (var i = 0u; i < SPAN; i += 1u) {
-    let position = vec4<u32>(tile.first + i * place_step + first_place);
     var score = scores[i];
     if (SOFTCAP) {
       // Clamped because tanh may overflow where it has long been 1.
       let cap = vec4<f32>(layer.softcap);
       score = cap * tanh(clamp(score / cap, vec4<f32>(-20.0), vec4<f32>(20.0)));
     }
-    scores[i] = select(vec4<f32>(HIDDEN), score, (position >= first) & (position < end));
+    scores[i] = score;
+  }
+  // Most tiles are seen whole.
+  if (!all((first <= vec4<u32>(tile.first)) & (end >= vec4<u32>(tile.first + TILE)))) {
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let position = vec4<u32>(tile.first + i * place_step + first_place);
+      scores[i] = select(vec4<f32>(HIDDEN), scores[i], (position >= first) & (position < end));
+    }
   }
 }
 

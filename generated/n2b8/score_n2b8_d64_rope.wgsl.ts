@@ -26,6 +26,9 @@ const KEY_BITS: u32 = 8u; // bits per code
 const KEY_MASK: u32 = 255u;
 const KEY_CENTROIDS: u32 = 256u;
 const KEY_CODES: u32 = 32u; // codes per token
+const KEY_RUN_TOKENS: u32 = 64u; // tokens whose codes lie evenly apart: by
+const KEY_TOKEN_WORDS: u32 = 8u; // so many words, or if these are none
+const KEY_TOKEN_CODES: u32 = 0u; // by so many codes
 const KEY_RECORD_TOKENS: u32 = 64u;
 const KEY_RECORD_WORDS: u32 = 528u;
 const KEY_STAGES: u32 = 1u; // codes of a group, whose levels are added
@@ -279,9 +282,14 @@ fn codebook_word(at: u32) -> u32 {
   return codebooks[at];
 }
 
+// Words 2 pair and the next.
+fn codebook_pair_at(pair: u32) -> vec2<u32> {
+  return vec2<u32>(codebooks[2u * pair], codebooks[2u * pair + 1u]);
+}
+
 // Words first + 2 pair and the next; first is even.
 fn codebook_pair(first: u32, pair: u32) -> vec2<u32> {
-  return vec2<u32>(codebooks[first + 2u * pair], codebooks[first + 2u * pair + 1u]);
+  return codebook_pair_at(first / 2u + pair);
 }
 
 // Words first + 4 quad to first + 4 quad + 3; first is a multiple of 4.
@@ -330,10 +338,10 @@ fn key_mean_grids(codebook: u32, record: u32, chunk: u32) -> mat4x4<f32> {
   return grids;
 }
 
-// Codes in a row, from code index on; they lie in one word.
-fn key_codes(record: u32, index: u32) -> array<u32, 4> {
-  let bit = index * KEY_BITS;
-  let word = key_records[record + (bit >> 5u)] >> (bit & 31u);
+// Codes of token token in a row, from code index on; they lie in one word.
+fn key_codes(record: u32, token: u32, index: u32) -> array<u32, 4> {
+  let bit = (token * KEY_TOKEN_CODES + index) * KEY_BITS;
+  let word = key_records[record + ((bit >> 5u) + token * KEY_TOKEN_WORDS)] >> (bit & 31u);
   return array<u32, 4>(
     (word >> (0u * KEY_BITS)) & KEY_MASK,
     (word >> (1u * KEY_BITS)) & KEY_MASK,
@@ -348,7 +356,7 @@ fn key_levels(centroid: u32) -> vec2<f32> {
 
 // Levels of channels 4 chunk to 4 chunk + 7 of token token, whose record's codes begin at word at, a chunk a column.
 fn key_chunks(centroids: u32, at: u32, token: u32, chunk: u32) -> mat2x4<f32> {
-  let codes = key_codes(at, token * KEY_CODES + chunk * 2u * KEY_STAGES);
+  let codes = key_codes(at, token, chunk * 2u * KEY_STAGES);
   let first = 2u * (centroids + chunk * KEY_GROUP_CENTROIDS);
   return mat2x4<f32>(
     vec4<f32>(
@@ -417,10 +425,10 @@ fn find_keys(entry: Entry, block: Block, tile: Tile, lane: u32) {
   }
 }
 
-// How often the lane goes through a loop over one of the two sources: never through that of the other, nor where all its
-// tokens lie past the tile's end.
-fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
-  return select(0u, count, coded == tile.coded && tile.first + first_place < tile.end);
+// How often lanes go through a loop over one of the two sources: never through that of the other. All lanes as often, so that
+// what depends on the turn alone is computed once for all of them.
+fn trips(tile: Tile, coded: bool, count: u32) -> u32 {
+  return select(0u, count, coded == tile.coded);
 }
 
 // Of the eight channels of two chunks, the first of which is even.
@@ -537,8 +545,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     let size = size_of(codebook + KEY_SIZES, word, token);
     key_at[i].word = select(key_at[i].word, bitcast<u32>(size), tile.coded);
   }
-  let coded_chunks = trips(tile, true, lane, CHUNKS);
-  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_chunks = trips(tile, true, CHUNKS);
+  let exact_chunks = trips(tile, false, CHUNKS);
   let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
   for (var pair = 0u; pair < min(coded_chunks, ROTARY_CHUNKS); pair += 2u) {
     let first = select(pair, 2u * pair, INTERLEAVED);
@@ -717,7 +725,9 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     scores[i] = vec4<f32>();
   }
   find_keys(entry, block, tile, lane);
-  score_tokens(block, tile, lane);
+  if (tile.first + first_place < tile.end) {
+    score_tokens(block, tile, lane);
+  }
   var first = vec4<u32>();
   var end = vec4<u32>(); // of the positions that each row sees
   for (var row = 0u; row < ROWS; row += 1u) {
@@ -727,14 +737,20 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     end[row] = select(0u, range.y, at < block.rows);
   }
   for (var i = 0u; i < SPAN; i += 1u) {
-    let position = vec4<u32>(tile.first + i * place_step + first_place);
     var score = scores[i];
     if (SOFTCAP) {
       // Clamped because tanh may overflow where it has long been 1.
       let cap = vec4<f32>(layer.softcap);
       score = cap * tanh(clamp(score / cap, vec4<f32>(-20.0), vec4<f32>(20.0)));
     }
-    scores[i] = select(vec4<f32>(HIDDEN), score, (position >= first) & (position < end));
+    scores[i] = score;
+  }
+  // Most tiles are seen whole.
+  if (!all((first <= vec4<u32>(tile.first)) & (end >= vec4<u32>(tile.first + TILE)))) {
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let position = vec4<u32>(tile.first + i * place_step + first_place);
+      scores[i] = select(vec4<f32>(HIDDEN), scores[i], (position >= first) & (position < end));
+    }
   }
 }
 

@@ -26,6 +26,9 @@ const KEY_BITS: u32 = 4u; // bits per code
 const KEY_MASK: u32 = 15u;
 const KEY_CENTROIDS: u32 = 16u;
 const KEY_CODES: u32 = 32u; // codes per token
+const KEY_RUN_TOKENS: u32 = 64u; // tokens whose codes lie evenly apart: by
+const KEY_TOKEN_WORDS: u32 = 4u; // so many words, or if these are none
+const KEY_TOKEN_CODES: u32 = 0u; // by so many codes
 const KEY_RECORD_TOKENS: u32 = 64u;
 const KEY_RECORD_WORDS: u32 = 272u;
 const KEY_STAGES: u32 = 4u; // codes of a group, whose levels are added
@@ -275,9 +278,14 @@ fn levels_of(word: u32) -> vec4<f32> {
   return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
 }
 
+// Words 2 pair and the next.
+fn codebook_pair_at(pair: u32) -> vec2<u32> {
+  return codebook_pairs[pair];
+}
+
 // Words first + 2 pair and the next; first is even. An index in pairs spares what a division would cost.
 fn codebook_pair(first: u32, pair: u32) -> vec2<u32> {
-  return codebook_pairs[(first >> 1u) + pair];
+  return codebook_pair_at((first >> 1u) + pair);
 }
 
 fn codebook_word(at: u32) -> u32 {
@@ -339,10 +347,10 @@ fn key_mean_grids(codebook: u32, record: u32, chunk: u32) -> mat4x4<f32> {
 
 const KEY_QUADS: u32 = 2u; // words of a centroid
 
-// Codes in a row, from code index on; they lie in one word.
-fn key_codes(record: u32, index: u32) -> array<u32, 4> {
-  let bit = index * KEY_BITS;
-  let word = key_records[record + (bit >> 5u)] >> (bit & 31u);
+// Codes of token token in a row, from code index on; they lie in one word.
+fn key_codes(record: u32, token: u32, index: u32) -> array<u32, 4> {
+  let bit = (token * KEY_TOKEN_CODES + index) * KEY_BITS;
+  let word = key_records[record + ((bit >> 5u) + token * KEY_TOKEN_WORDS)] >> (bit & 31u);
   return array<u32, 4>(
     (word >> (0u * KEY_BITS)) & KEY_MASK,
     (word >> (1u * KEY_BITS)) & KEY_MASK,
@@ -350,13 +358,16 @@ fn key_codes(record: u32, index: u32) -> array<u32, 4> {
     (word >> (3u * KEY_BITS)) & KEY_MASK,
   );
 }
+// Where the centroids of the group begin that holds chunk chunk, in whose middle the chunk may lie.
+fn key_row(centroids: u32, chunk: u32) -> u32 {
+  return centroids + chunk / KEY_QUADS * KEY_GROUP_CENTROIDS * KEY_QUADS + chunk % KEY_QUADS;
+}
+
 // Levels of channels 4 chunk to 4 chunk + 7 of token token, whose record's codes begin at word at, four to a word.
 // Bytes are added without a carry: a channel's levels share a grid, and their largest sum is at most 255.
-fn key_words(centroids: u32, at: u32, token: u32, chunk: u32) -> array<u32, 2> {
-  let group = chunk / KEY_QUADS;
-  let codes = key_codes(at, token * KEY_CODES + group * KEY_STAGES);
-  let first = centroids + group * KEY_GROUP_CENTROIDS * KEY_QUADS + chunk % KEY_QUADS;
-  let levels_0 = codebook_pair(first, (codes[0] + 0u) * 1u) + codebook_pair(first, (codes[1] + 16u) * 1u) + codebook_pair(first, (codes[2] + 32u) * 1u) + codebook_pair(first, (codes[3] + 48u) * 1u);
+fn key_words(row: u32, at: u32, token: u32, chunk: u32) -> array<u32, 2> {
+  let codes = key_codes(at, token, chunk / KEY_QUADS * KEY_STAGES);
+  let levels_0 = codebook_pair(row, (codes[0] + 0u) * 1u) + codebook_pair(row, (codes[1] + 16u) * 1u) + codebook_pair(row, (codes[2] + 32u) * 1u) + codebook_pair(row, (codes[3] + 48u) * 1u);
   return array<u32, 2>(
     levels_0.x,
     levels_0.y,
@@ -365,7 +376,7 @@ fn key_words(centroids: u32, at: u32, token: u32, chunk: u32) -> array<u32, 2> {
 
 // The same, a chunk a column.
 fn key_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat2x4<f32> {
-  let words = key_words(codebook, record, token, chunk);
+  let words = key_words(key_row(codebook, chunk), record, token, chunk);
   return mat2x4<f32>(
     levels_of(words[0]),
     levels_of(words[1]),
@@ -427,10 +438,10 @@ fn find_keys(entry: Entry, block: Block, tile: Tile, lane: u32) {
   }
 }
 
-// How often the lane goes through a loop over one of the two sources: never through that of the other, nor where all its
-// tokens lie past the tile's end.
-fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
-  return select(0u, count, coded == tile.coded && tile.first + first_place < tile.end);
+// How often lanes go through a loop over one of the two sources: never through that of the other. All lanes as often, so that
+// what depends on the turn alone is computed once for all of them.
+fn trips(tile: Tile, coded: bool, count: u32) -> u32 {
+  return select(0u, count, coded == tile.coded);
 }
 
 // Of the eight channels of two chunks, the first of which is even.
@@ -547,8 +558,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     let size = size_of(codebook + KEY_SIZES, word, token);
     key_at[i].word = select(key_at[i].word, bitcast<u32>(size), tile.coded);
   }
-  let coded_chunks = trips(tile, true, lane, CHUNKS);
-  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_chunks = trips(tile, true, CHUNKS);
+  let exact_chunks = trips(tile, false, CHUNKS);
   let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
   for (var pair = 0u; pair < min(coded_chunks, ROTARY_CHUNKS); pair += 2u) {
     let first = select(pair, 2u * pair, INTERLEAVED);
@@ -727,7 +738,9 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     scores[i] = vec4<f32>();
   }
   find_keys(entry, block, tile, lane);
-  score_tokens(block, tile, lane);
+  if (tile.first + first_place < tile.end) {
+    score_tokens(block, tile, lane);
+  }
   var first = vec4<u32>();
   var end = vec4<u32>(); // of the positions that each row sees
   for (var row = 0u; row < ROWS; row += 1u) {
@@ -737,14 +750,20 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     end[row] = select(0u, range.y, at < block.rows);
   }
   for (var i = 0u; i < SPAN; i += 1u) {
-    let position = vec4<u32>(tile.first + i * place_step + first_place);
     var score = scores[i];
     if (SOFTCAP) {
       // Clamped because tanh may overflow where it has long been 1.
       let cap = vec4<f32>(layer.softcap);
       score = cap * tanh(clamp(score / cap, vec4<f32>(-20.0), vec4<f32>(20.0)));
     }
-    scores[i] = select(vec4<f32>(HIDDEN), score, (position >= first) & (position < end));
+    scores[i] = score;
+  }
+  // Most tiles are seen whole.
+  if (!all((first <= vec4<u32>(tile.first)) & (end >= vec4<u32>(tile.first + TILE)))) {
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let position = vec4<u32>(tile.first + i * place_step + first_place);
+      scores[i] = select(vec4<f32>(HIDDEN), scores[i], (position >= first) & (position < end));
+    }
   }
 }
 

@@ -30,6 +30,9 @@ const KEY_BITS: u32 = 8u; // bits per code
 const KEY_MASK: u32 = 255u;
 const KEY_CENTROIDS: u32 = 256u;
 const KEY_CODES: u32 = 16u; // codes per token
+const KEY_RUN_TOKENS: u32 = 64u; // tokens whose codes lie evenly apart: by
+const KEY_TOKEN_WORDS: u32 = 4u; // so many words, or if these are none
+const KEY_TOKEN_CODES: u32 = 0u; // by so many codes
 const KEY_RECORD_TOKENS: u32 = 64u;
 const KEY_RECORD_WORDS: u32 = 272u;
 const KEY_STAGES: u32 = 2u; // codes of a group, whose levels are added
@@ -44,6 +47,9 @@ const VALUE_BITS: u32 = 8u; // bits per code
 const VALUE_MASK: u32 = 255u;
 const VALUE_CENTROIDS: u32 = 256u;
 const VALUE_CODES: u32 = 16u; // codes per token
+const VALUE_RUN_TOKENS: u32 = 64u; // tokens whose codes lie evenly apart: by
+const VALUE_TOKEN_WORDS: u32 = 4u; // so many words, or if these are none
+const VALUE_TOKEN_CODES: u32 = 0u; // by so many codes
 const VALUE_RECORD_TOKENS: u32 = 64u;
 const VALUE_RECORD_WORDS: u32 = 272u;
 const VALUE_STAGES: u32 = 2u; // codes of a group, whose levels are added
@@ -146,7 +152,6 @@ var<private> counts: vec2<f32>; // coded tiles that were skipped, and all, where
 var<private> mixed: array<mat4x4<f32>, LANE_CHUNKS>;
 var<workgroup> row_sums: array<f32, ROWS>;
 var<private> sums: mat4x4<f32>; // of what was mixed, over the slices: chunks of the lane's row
-var<private> totals: mat4x4<f32>; // of such sums
 var<private> scores: array<vec4<f32>, MAX_SPAN>;
 
 // A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code; of the tokens that
@@ -307,9 +312,14 @@ fn levels_of(word: u32) -> vec4<f32> {
   return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
 }
 
+// Words 2 pair and the next.
+fn codebook_pair_at(pair: u32) -> vec2<u32> {
+  return codebook_pairs[pair];
+}
+
 // Words first + 2 pair and the next; first is even. An index in pairs spares what a division would cost.
 fn codebook_pair(first: u32, pair: u32) -> vec2<u32> {
-  return codebook_pairs[(first >> 1u) + pair];
+  return codebook_pair_at((first >> 1u) + pair);
 }
 
 fn codebook_word(at: u32) -> u32 {
@@ -363,22 +373,25 @@ fn key_mean_grids(codebook: u32, record: u32, chunk: u32) -> mat4x4<f32> {
 
 const KEY_QUADS: u32 = 2u; // words of a centroid
 
-// Codes in a row, from code index on; they lie in one word.
-fn key_codes(record: u32, index: u32) -> array<u32, 2> {
-  let bit = index * KEY_BITS;
-  let word = key_records[record + (bit >> 5u)] >> (bit & 31u);
+// Codes of token token in a row, from code index on; they lie in one word.
+fn key_codes(record: u32, token: u32, index: u32) -> array<u32, 2> {
+  let bit = (token * KEY_TOKEN_CODES + index) * KEY_BITS;
+  let word = key_records[record + ((bit >> 5u) + token * KEY_TOKEN_WORDS)] >> (bit & 31u);
   return array<u32, 2>(
     (word >> (0u * KEY_BITS)) & KEY_MASK,
     (word >> (1u * KEY_BITS)) & KEY_MASK,
   );
 }
+// Where the centroids of the group begin that holds chunk chunk, in whose middle the chunk may lie.
+fn key_row(centroids: u32, chunk: u32) -> u32 {
+  return centroids + chunk / KEY_QUADS * KEY_GROUP_CENTROIDS * KEY_QUADS + chunk % KEY_QUADS;
+}
+
 // Levels of channels 4 chunk to 4 chunk + 7 of token token, whose record's codes begin at word at, four to a word.
 // Bytes are added without a carry: a channel's levels share a grid, and their largest sum is at most 255.
-fn key_words(centroids: u32, at: u32, token: u32, chunk: u32) -> array<u32, 2> {
-  let group = chunk / KEY_QUADS;
-  let codes = key_codes(at, token * KEY_CODES + group * KEY_STAGES);
-  let first = centroids + group * KEY_GROUP_CENTROIDS * KEY_QUADS + chunk % KEY_QUADS;
-  let levels_0 = codebook_pair(first, (codes[0] + 0u) * 1u) + codebook_pair(first, (codes[1] + 256u) * 1u);
+fn key_words(row: u32, at: u32, token: u32, chunk: u32) -> array<u32, 2> {
+  let codes = key_codes(at, token, chunk / KEY_QUADS * KEY_STAGES);
+  let levels_0 = codebook_pair(row, (codes[0] + 0u) * 1u) + codebook_pair(row, (codes[1] + 256u) * 1u);
   return array<u32, 2>(
     levels_0.x,
     levels_0.y,
@@ -387,7 +400,7 @@ fn key_words(centroids: u32, at: u32, token: u32, chunk: u32) -> array<u32, 2> {
 
 // The same, a chunk a column.
 fn key_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat2x4<f32> {
-  let words = key_words(codebook, record, token, chunk);
+  let words = key_words(key_row(codebook, chunk), record, token, chunk);
   return mat2x4<f32>(
     levels_of(words[0]),
     levels_of(words[1]),
@@ -418,10 +431,10 @@ fn value_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
 
 const VALUE_QUADS: u32 = 2u; // words of a centroid
 
-// Codes in a row, from code index on; they lie in one word.
-fn value_codes(record: u32, index: u32) -> array<u32, 4> {
-  let bit = index * VALUE_BITS;
-  let word = value_records[record + (bit >> 5u)] >> (bit & 31u);
+// Codes of token token in a row, from code index on; they lie in one word.
+fn value_codes(record: u32, token: u32, index: u32) -> array<u32, 4> {
+  let bit = (token * VALUE_TOKEN_CODES + index) * VALUE_BITS;
+  let word = value_records[record + ((bit >> 5u) + token * VALUE_TOKEN_WORDS)] >> (bit & 31u);
   return array<u32, 4>(
     (word >> (0u * VALUE_BITS)) & VALUE_MASK,
     (word >> (1u * VALUE_BITS)) & VALUE_MASK,
@@ -429,14 +442,17 @@ fn value_codes(record: u32, index: u32) -> array<u32, 4> {
     (word >> (3u * VALUE_BITS)) & VALUE_MASK,
   );
 }
+// Where the centroids of the group begin that holds chunk chunk, in whose middle the chunk may lie.
+fn value_row(centroids: u32, chunk: u32) -> u32 {
+  return centroids + chunk / VALUE_QUADS * VALUE_GROUP_CENTROIDS * VALUE_QUADS + chunk % VALUE_QUADS;
+}
+
 // Levels of channels 4 chunk to 4 chunk + 15 of token token, whose record's codes begin at word at, four to a word.
 // Bytes are added without a carry: a channel's levels share a grid, and their largest sum is at most 255.
-fn value_words(centroids: u32, at: u32, token: u32, chunk: u32) -> array<u32, 4> {
-  let group = chunk / VALUE_QUADS;
-  let codes = value_codes(at, token * VALUE_CODES + group * VALUE_STAGES);
-  let first = centroids + group * VALUE_GROUP_CENTROIDS * VALUE_QUADS + chunk % VALUE_QUADS;
-  let levels_0 = codebook_pair(first, (codes[0] + 0u) * 1u) + codebook_pair(first, (codes[1] + 256u) * 1u);
-  let levels_1 = codebook_pair(first, (codes[2] + 512u) * 1u) + codebook_pair(first, (codes[3] + 768u) * 1u);
+fn value_words(row: u32, at: u32, token: u32, chunk: u32) -> array<u32, 4> {
+  let codes = value_codes(at, token, chunk / VALUE_QUADS * VALUE_STAGES);
+  let levels_0 = codebook_pair(row, (codes[0] + 0u) * 1u) + codebook_pair(row, (codes[1] + 256u) * 1u);
+  let levels_1 = codebook_pair(row, (codes[2] + 512u) * 1u) + codebook_pair(row, (codes[3] + 768u) * 1u);
   return array<u32, 4>(
     levels_0.x,
     levels_0.y,
@@ -447,7 +463,7 @@ fn value_words(centroids: u32, at: u32, token: u32, chunk: u32) -> array<u32, 4>
 
 // The same, a chunk a column.
 fn value_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat4x4<f32> {
-  let words = value_words(codebook, record, token, chunk);
+  let words = value_words(value_row(codebook, chunk), record, token, chunk);
   return mat4x4<f32>(
     levels_of(words[0]),
     levels_of(words[1]),
@@ -511,10 +527,10 @@ fn find_keys(entry: Entry, block: Block, tile: Tile, lane: u32) {
   }
 }
 
-// How often the lane goes through a loop over one of the two sources: never through that of the other, nor where all its
-// tokens lie past the tile's end.
-fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
-  return select(0u, count, coded == tile.coded && tile.first + first_place < tile.end);
+// How often lanes go through a loop over one of the two sources: never through that of the other. All lanes as often, so that
+// what depends on the turn alone is computed once for all of them.
+fn trips(tile: Tile, coded: bool, count: u32) -> u32 {
+  return select(0u, count, coded == tile.coded);
 }
 
 // Of the eight channels of two chunks, the first of which is even.
@@ -529,6 +545,11 @@ fn exact_grids(block: Block, chunk: u32) -> Grids {
 
 fn exact_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
   return exact_load8(at.word, chunk);
+}
+
+// The lane's coded token i behind its first, in the same page, which is a record.
+fn key_behind(i: u32) -> KeyAt {
+  return KeyAt(key_at[i].word, key_at[0].token + i);
 }
 
 // Eight pairs of channels that rotate together, four a column; an angle is its cosines and its sines.
@@ -582,6 +603,14 @@ fn anchor_shift(band: u32) -> u32 {
 
 fn anchor_tokens(band: u32) -> u32 {
   return 1u << anchor_shift(band);
+}
+
+// Turns pairs as the token that is so far behind the lane's first is turned.
+fn turned_behind(pairs: Pairs, distance: u32, pair: u32) -> Pairs {
+  if (distance == 0u) {
+    return pairs;
+  }
+  return turn(pairs, angle_at(distance, pair));
 }
 
 // The angle of eight pairs at a distance from the tile's first token.
@@ -701,8 +730,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
   key_first = codebook_word(codebook + KEY_SIZES + 8u);
   key_record = key_at[0].word;
-  let coded_chunks = trips(tile, true, lane, CHUNKS);
-  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_chunks = trips(tile, true, CHUNKS);
+  let exact_chunks = trips(tile, false, CHUNKS);
   let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
   let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
   let first_anchored = 2u * explicit_bands();
@@ -728,57 +757,57 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     let queries_1 = RowPairs(stepped(turned_1.even, steps.even[1]), stepped(turned_1.odd, steps.odd[1]));
     if (0u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[0].token, first),
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[0].token, second),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_behind(0u).token, first),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_behind(0u).token, second),
       );
       scores[0] = add_pairs(scores[0], levels, queries_0, queries_1);
     }
     if (1u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[1].token, first),
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[1].token, second),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_behind(1u).token, first),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_behind(1u).token, second),
       );
       scores[1] = add_pairs(scores[1], levels, queries_0, queries_1);
     }
     if (2u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[2].token, first),
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[2].token, second),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_behind(2u).token, first),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_behind(2u).token, second),
       );
       scores[2] = add_pairs(scores[2], levels, queries_0, queries_1);
     }
     if (3u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[3].token, first),
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[3].token, second),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_behind(3u).token, first),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_behind(3u).token, second),
       );
       scores[3] = add_pairs(scores[3], levels, queries_0, queries_1);
     }
     if (4u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[4].token, first),
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[4].token, second),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_behind(4u).token, first),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_behind(4u).token, second),
       );
       scores[4] = add_pairs(scores[4], levels, queries_0, queries_1);
     }
     if (5u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[5].token, first),
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[5].token, second),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_behind(5u).token, first),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_behind(5u).token, second),
       );
       scores[5] = add_pairs(scores[5], levels, queries_0, queries_1);
     }
     if (6u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[6].token, first),
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[6].token, second),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_behind(6u).token, first),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_behind(6u).token, second),
       );
       scores[6] = add_pairs(scores[6], levels, queries_0, queries_1);
     }
     if (7u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[7].token, first),
-        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[7].token, second),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_behind(7u).token, first),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_behind(7u).token, second),
       );
       scores[7] = add_pairs(scores[7], levels, queries_0, queries_1);
     }
@@ -786,42 +815,42 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   // Sizes of the lane's tokens lie in one word.
   let sizes = key_records[key_record + (HEAD_DIM + key_at[0].token) / 8u];
   if (0u < SPAN) {
-    let size = size_of(codebook + KEY_SIZES, sizes, key_at[0].token);
+    let size = size_of(codebook + KEY_SIZES, sizes, key_behind(0u).token);
     scores[0] = mean_score + size * (low_score + scores[0]);
     key_at[0].word = select(key_at[0].word, bitcast<u32>(size), tile.coded);
   }
   if (1u < SPAN) {
-    let size = size_of(codebook + KEY_SIZES, sizes, key_at[1].token);
+    let size = size_of(codebook + KEY_SIZES, sizes, key_behind(1u).token);
     scores[1] = mean_score + size * (low_score + scores[1]);
     key_at[1].word = select(key_at[1].word, bitcast<u32>(size), tile.coded);
   }
   if (2u < SPAN) {
-    let size = size_of(codebook + KEY_SIZES, sizes, key_at[2].token);
+    let size = size_of(codebook + KEY_SIZES, sizes, key_behind(2u).token);
     scores[2] = mean_score + size * (low_score + scores[2]);
     key_at[2].word = select(key_at[2].word, bitcast<u32>(size), tile.coded);
   }
   if (3u < SPAN) {
-    let size = size_of(codebook + KEY_SIZES, sizes, key_at[3].token);
+    let size = size_of(codebook + KEY_SIZES, sizes, key_behind(3u).token);
     scores[3] = mean_score + size * (low_score + scores[3]);
     key_at[3].word = select(key_at[3].word, bitcast<u32>(size), tile.coded);
   }
   if (4u < SPAN) {
-    let size = size_of(codebook + KEY_SIZES, sizes, key_at[4].token);
+    let size = size_of(codebook + KEY_SIZES, sizes, key_behind(4u).token);
     scores[4] = mean_score + size * (low_score + scores[4]);
     key_at[4].word = select(key_at[4].word, bitcast<u32>(size), tile.coded);
   }
   if (5u < SPAN) {
-    let size = size_of(codebook + KEY_SIZES, sizes, key_at[5].token);
+    let size = size_of(codebook + KEY_SIZES, sizes, key_behind(5u).token);
     scores[5] = mean_score + size * (low_score + scores[5]);
     key_at[5].word = select(key_at[5].word, bitcast<u32>(size), tile.coded);
   }
   if (6u < SPAN) {
-    let size = size_of(codebook + KEY_SIZES, sizes, key_at[6].token);
+    let size = size_of(codebook + KEY_SIZES, sizes, key_behind(6u).token);
     scores[6] = mean_score + size * (low_score + scores[6]);
     key_at[6].word = select(key_at[6].word, bitcast<u32>(size), tile.coded);
   }
   if (7u < SPAN) {
-    let size = size_of(codebook + KEY_SIZES, sizes, key_at[7].token);
+    let size = size_of(codebook + KEY_SIZES, sizes, key_behind(7u).token);
     scores[7] = mean_score + size * (low_score + scores[7]);
     key_at[7].word = select(key_at[7].word, bitcast<u32>(size), tile.coded);
   }
@@ -835,89 +864,97 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     let queries_0 = turned_rows(pair, angle.even[0], angle.odd[0]);
     let queries_1 = turned_rows(pair + 1u, angle.even[1], angle.odd[1]);
     if (0u < SPAN) {
-      let key = turn(
+      let key = turned_behind(
         pairs_of(
-          coded_key8(first_grids, block, key_at[0], first),
-          coded_key8(second_grids, block, key_at[0], second),
+          coded_key8(first_grids, block, key_behind(0u), first),
+          coded_key8(second_grids, block, key_behind(0u), second),
         ),
-        angle_at(0u, pair),
+        0u,
+        pair,
       );
       let first_pairs = add_products(add_products(scores[0], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
       scores[0] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
     }
     if (1u < SPAN) {
-      let key = turn(
+      let key = turned_behind(
         pairs_of(
-          coded_key8(first_grids, block, key_at[1], first),
-          coded_key8(second_grids, block, key_at[1], second),
+          coded_key8(first_grids, block, key_behind(1u), first),
+          coded_key8(second_grids, block, key_behind(1u), second),
         ),
-        angle_at(1u, pair),
+        1u,
+        pair,
       );
       let first_pairs = add_products(add_products(scores[1], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
       scores[1] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
     }
     if (2u < SPAN) {
-      let key = turn(
+      let key = turned_behind(
         pairs_of(
-          coded_key8(first_grids, block, key_at[2], first),
-          coded_key8(second_grids, block, key_at[2], second),
+          coded_key8(first_grids, block, key_behind(2u), first),
+          coded_key8(second_grids, block, key_behind(2u), second),
         ),
-        angle_at(2u, pair),
+        2u,
+        pair,
       );
       let first_pairs = add_products(add_products(scores[2], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
       scores[2] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
     }
     if (3u < SPAN) {
-      let key = turn(
+      let key = turned_behind(
         pairs_of(
-          coded_key8(first_grids, block, key_at[3], first),
-          coded_key8(second_grids, block, key_at[3], second),
+          coded_key8(first_grids, block, key_behind(3u), first),
+          coded_key8(second_grids, block, key_behind(3u), second),
         ),
-        angle_at(3u, pair),
+        3u,
+        pair,
       );
       let first_pairs = add_products(add_products(scores[3], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
       scores[3] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
     }
     if (4u < SPAN) {
-      let key = turn(
+      let key = turned_behind(
         pairs_of(
-          coded_key8(first_grids, block, key_at[4], first),
-          coded_key8(second_grids, block, key_at[4], second),
+          coded_key8(first_grids, block, key_behind(4u), first),
+          coded_key8(second_grids, block, key_behind(4u), second),
         ),
-        angle_at(4u, pair),
+        4u,
+        pair,
       );
       let first_pairs = add_products(add_products(scores[4], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
       scores[4] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
     }
     if (5u < SPAN) {
-      let key = turn(
+      let key = turned_behind(
         pairs_of(
-          coded_key8(first_grids, block, key_at[5], first),
-          coded_key8(second_grids, block, key_at[5], second),
+          coded_key8(first_grids, block, key_behind(5u), first),
+          coded_key8(second_grids, block, key_behind(5u), second),
         ),
-        angle_at(5u, pair),
+        5u,
+        pair,
       );
       let first_pairs = add_products(add_products(scores[5], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
       scores[5] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
     }
     if (6u < SPAN) {
-      let key = turn(
+      let key = turned_behind(
         pairs_of(
-          coded_key8(first_grids, block, key_at[6], first),
-          coded_key8(second_grids, block, key_at[6], second),
+          coded_key8(first_grids, block, key_behind(6u), first),
+          coded_key8(second_grids, block, key_behind(6u), second),
         ),
-        angle_at(6u, pair),
+        6u,
+        pair,
       );
       let first_pairs = add_products(add_products(scores[6], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
       scores[6] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
     }
     if (7u < SPAN) {
-      let key = turn(
+      let key = turned_behind(
         pairs_of(
-          coded_key8(first_grids, block, key_at[7], first),
-          coded_key8(second_grids, block, key_at[7], second),
+          coded_key8(first_grids, block, key_behind(7u), first),
+          coded_key8(second_grids, block, key_behind(7u), second),
         ),
-        angle_at(7u, pair),
+        7u,
+        pair,
       );
       let first_pairs = add_products(add_products(scores[7], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
       scores[7] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
@@ -928,35 +965,35 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     let queries_0 = query_rows(chunk);
     let queries_1 = query_rows(chunk + 1u);
     if (0u < SPAN) {
-      let key = coded_key8(grids, block, key_at[0], chunk);
+      let key = coded_key8(grids, block, key_behind(0u), chunk);
       scores[0] = add_products(add_products(scores[0], key[0], queries_0), key[1], queries_1);
     }
     if (1u < SPAN) {
-      let key = coded_key8(grids, block, key_at[1], chunk);
+      let key = coded_key8(grids, block, key_behind(1u), chunk);
       scores[1] = add_products(add_products(scores[1], key[0], queries_0), key[1], queries_1);
     }
     if (2u < SPAN) {
-      let key = coded_key8(grids, block, key_at[2], chunk);
+      let key = coded_key8(grids, block, key_behind(2u), chunk);
       scores[2] = add_products(add_products(scores[2], key[0], queries_0), key[1], queries_1);
     }
     if (3u < SPAN) {
-      let key = coded_key8(grids, block, key_at[3], chunk);
+      let key = coded_key8(grids, block, key_behind(3u), chunk);
       scores[3] = add_products(add_products(scores[3], key[0], queries_0), key[1], queries_1);
     }
     if (4u < SPAN) {
-      let key = coded_key8(grids, block, key_at[4], chunk);
+      let key = coded_key8(grids, block, key_behind(4u), chunk);
       scores[4] = add_products(add_products(scores[4], key[0], queries_0), key[1], queries_1);
     }
     if (5u < SPAN) {
-      let key = coded_key8(grids, block, key_at[5], chunk);
+      let key = coded_key8(grids, block, key_behind(5u), chunk);
       scores[5] = add_products(add_products(scores[5], key[0], queries_0), key[1], queries_1);
     }
     if (6u < SPAN) {
-      let key = coded_key8(grids, block, key_at[6], chunk);
+      let key = coded_key8(grids, block, key_behind(6u), chunk);
       scores[6] = add_products(add_products(scores[6], key[0], queries_0), key[1], queries_1);
     }
     if (7u < SPAN) {
-      let key = coded_key8(grids, block, key_at[7], chunk);
+      let key = coded_key8(grids, block, key_behind(7u), chunk);
       scores[7] = add_products(add_products(scores[7], key[0], queries_0), key[1], queries_1);
     }
   }
@@ -1020,7 +1057,9 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     scores[i] = vec4<f32>();
   }
   find_keys(entry, block, tile, lane);
-  score_tokens(block, tile, lane);
+  if (tile.first + first_place < tile.end) {
+    score_tokens(block, tile, lane);
+  }
   var first = vec4<u32>();
   var end = vec4<u32>(); // of the positions that each row sees
   for (var row = 0u; row < ROWS; row += 1u) {
@@ -1030,14 +1069,20 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     end[row] = select(0u, range.y, at < block.rows);
   }
   for (var i = 0u; i < SPAN; i += 1u) {
-    let position = vec4<u32>(tile.first + i * place_step + first_place);
     var score = scores[i];
     if (SOFTCAP) {
       // Clamped because tanh may overflow where it has long been 1.
       let cap = vec4<f32>(layer.softcap);
       score = cap * tanh(clamp(score / cap, vec4<f32>(-20.0), vec4<f32>(20.0)));
     }
-    scores[i] = select(vec4<f32>(HIDDEN), score, (position >= first) & (position < end));
+    scores[i] = score;
+  }
+  // Most tiles are seen whole.
+  if (!all((first <= vec4<u32>(tile.first)) & (end >= vec4<u32>(tile.first + TILE)))) {
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let position = vec4<u32>(tile.first + i * place_step + first_place);
+      scores[i] = select(vec4<f32>(HIDDEN), scores[i], (position >= first) & (position < end));
+    }
   }
 }
 
@@ -1096,10 +1141,10 @@ fn top_of(own: vec4<f32>, lane: u32) -> vec4<f32> {
   tops[lane] = own;
   workgroupBarrier();
   var top = own;
-  for (var other = 1u; other < select(1u, TOP_LANES, lane < TOP_GROUPS); other += 1u) {
-    top = max(top, tops[other * TOP_GROUPS + lane]);
-  }
   if (lane < TOP_GROUPS) {
+    for (var other = 1u; other < TOP_LANES; other += 1u) {
+      top = max(top, tops[other * TOP_GROUPS + lane]);
+    }
     group_tops[lane] = top;
   }
   workgroupBarrier();
@@ -1136,19 +1181,20 @@ fn soften_tile(tile: Tile, lane: u32) {
     let rescale = exp(row_max - next);
     row_max = next;
     row_sum *= rescale;
-    totals *= rescale[lane / CHUNK_LANES];
+    let kept = rescale;
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
       let rows = mixed[i];
       mixed[i] = mat4x4<f32>(
-        rows[0] * rescale.x,
-        rows[1] * rescale.y,
-        rows[2] * rescale.z,
-        rows[3] * rescale.w,
+        rows[0] * kept.x,
+        rows[1] * kept.y,
+        rows[2] * kept.z,
+        rows[3] * kept.w,
       );
     }
+    // A hidden token has no weight, even where a row has seen no other.
+    let seen = max(next, vec4<f32>(0.5 * HIDDEN));
     for (var i = 0u; i < SPAN; i += 1u) {
-      let score = scores[i];
-      let weight = select(exp(score - next), vec4<f32>(), score <= vec4<f32>(HIDDEN));
+      let weight = exp(scores[i] - seen);
       scores[i] = weight;
       row_sum += weight;
     }
@@ -1235,9 +1281,25 @@ fn sum_chunk(rows: mat4x4<f32>, lane: u32) -> vec4<f32> {
   return sum;
 }
 
-// After the last tile, what was mixed is summed over the slices. So it is after the last coded one, because what coding did
-// to values is undone before exact ones are added.
-fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, end: u32, lane: u32) {
+// The other way: a chunk's sums, given back to the lanes of the first slice as what they mixed.
+fn shared_chunk(sum: vec4<f32>, lane: u32) -> mat4x4<f32> {
+  workgroupBarrier();
+  weights[lane] = sum;
+  workgroupBarrier();
+  if (lane >= CHUNK_LANES) {
+    return mat4x4<f32>();
+  }
+  return mat4x4<f32>(
+    weights[lane],
+    weights[CHUNK_LANES + lane],
+    weights[2u * CHUNK_LANES + lane],
+    weights[3u * CHUNK_LANES + lane],
+  );
+}
+
+// After the last tile, what was mixed is summed over the slices, and written. It is summed after the last coded one as well,
+// because what coding did to values is undone before exact ones are added.
+fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, end: u32, split: u32, lane: u32) {
   if (at + 1u == end || at + 1u == tiles.coded) {
     tops[lane] = row_sum;
     sums[0] = sum_chunk(mixed[0], lane);
@@ -1255,7 +1317,13 @@ fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, en
     if (tile.coded) {
       finish_coded(entry, block, lane);
     }
-    totals += sums;
+    if (at + 1u == end) {
+      write_partials(entry, block, split, lane);
+    } else {
+      for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+        mixed[i] = shared_chunk(sums[i], lane);
+      }
+    }
   }
 }
 
@@ -1265,7 +1333,7 @@ fn write_partials(entry: Entry, block: Block, split: u32, lane: u32) {
   if (lane < used * CHUNK_LANES) {
     let chunk = partial_of(entry, block, lane / CHUNK_LANES, split) + lane_chunk(lane);
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      partials_written[chunk + i] = totals[i];
+      partials_written[chunk + i] = sums[i];
     }
   }
   if (lane < used && lane_chunk(0u) == 0u) {
@@ -1297,7 +1365,11 @@ fn main(
   prepare_block(entry, block, lane);
   // Where tiles may be skipped, exact ones come before all others for their largest scores alone: most weight is there as a rule.
   let own = workgroup.x * share;
-  let peeks = select(0u, total - tiles.coded, SKIP_BELOW > 0.0 && own < end);
+  if (own >= end) {
+    write_partials(entry, block, workgroup.x, lane);
+    return;
+  }
+  let peeks = select(0u, total - tiles.coded, SKIP_BELOW > 0.0);
   for (var turn = own; turn < end + peeks; turn += 1u) {
     let peeking = SKIP_BELOW > 0.0 && turn < own + peeks;
     let at = select(turn - peeks, turn - own + tiles.coded, peeking);
@@ -1310,8 +1382,7 @@ fn main(
     }
     soften_tile(tile, lane);
     mix_tile(entry, block, tile, lane);
-    finish_tile(entry, block, tiles, tile, at, end, lane);
+    finish_tile(entry, block, tiles, tile, at, end, workgroup.x, lane);
   }
-  write_partials(entry, block, workgroup.x, lane);
 }
 `;

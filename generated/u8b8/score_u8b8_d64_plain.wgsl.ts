@@ -26,6 +26,9 @@ const KEY_BITS: u32 = 8u; // bits per code
 const KEY_MASK: u32 = 255u;
 const KEY_CENTROIDS: u32 = 256u;
 const KEY_CODES: u32 = 8u; // codes per token
+const KEY_RUN_TOKENS: u32 = 64u; // tokens whose codes lie evenly apart: by
+const KEY_TOKEN_WORDS: u32 = 2u; // so many words, or if these are none
+const KEY_TOKEN_CODES: u32 = 0u; // by so many codes
 const KEY_RECORD_TOKENS: u32 = 64u;
 const KEY_RECORD_WORDS: u32 = 177u;
 const KEY_METADATA_WORDS: u32 = 49u; // in front of a record's codes
@@ -359,10 +362,10 @@ fn find_keys(entry: Entry, block: Block, tile: Tile, lane: u32) {
   }
 }
 
-// How often the lane goes through a loop over one of the two sources: never through that of the other, nor where all its
-// tokens lie past the tile's end.
-fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
-  return select(0u, count, coded == tile.coded && tile.first + lane < tile.end);
+// How often lanes go through a loop over one of the two sources: never through that of the other. All lanes as often, so that
+// what depends on the turn alone is computed once for all of them.
+fn trips(tile: Tile, coded: bool, count: u32) -> u32 {
+  return select(0u, count, coded == tile.coded);
 }
 
 // Of the eight channels of two chunks, the first of which is even.
@@ -494,8 +497,8 @@ fn query_channel(channel: u32) -> vec4<f32> {
 // Scores of the lane's tokens for every row: a coded key is its record's mean, its codes, and the record's waves, which were taken
 // off before it was rotated. Only one of the two sources has a trip count above 0.
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
-  let coded_chunks = trips(tile, true, lane, CHUNKS);
-  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_chunks = trips(tile, true, CHUNKS);
+  let exact_chunks = trips(tile, false, CHUNKS);
   for (var i = 0u; i < SPAN; i += 1u) {
     scores[i] = page_scores[i * PAGE_PARTS];
   }
@@ -550,7 +553,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     }
   }
   for (var i = 0u; i < SPAN; i += 1u) {
-    for (var item = 0u; item < trips(tile, true, lane, page_waves[i]); item += 1u) {
+    for (var item = 0u; item < trips(tile, true, page_waves[i]); item += 1u) {
       let at = key_at[i].word + CHUNKS + 2u * item;
       let wave = vec2<u32>(key_records[at], key_records[at + 1u]);
       if (wave.y == 0u) {
@@ -567,7 +570,9 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     scores[i] = vec4<f32>();
   }
   find_keys(entry, block, tile, lane);
-  score_tokens(block, tile, lane);
+  if (tile.first + lane < tile.end) {
+    score_tokens(block, tile, lane);
+  }
   var first = vec4<u32>();
   var end = vec4<u32>(); // of the positions that each row sees
   for (var row = 0u; row < ROWS; row += 1u) {
@@ -577,14 +582,20 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     end[row] = select(0u, range.y, at < block.rows);
   }
   for (var i = 0u; i < SPAN; i += 1u) {
-    let position = vec4<u32>(tile.first + i * PAGE_TOKENS + lane);
     var score = scores[i];
     if (SOFTCAP) {
       // Clamped because tanh may overflow where it has long been 1.
       let cap = vec4<f32>(layer.softcap);
       score = cap * tanh(clamp(score / cap, vec4<f32>(-20.0), vec4<f32>(20.0)));
     }
-    scores[i] = select(vec4<f32>(HIDDEN), score, (position >= first) & (position < end));
+    scores[i] = score;
+  }
+  // Most tiles are seen whole.
+  if (!all((first <= vec4<u32>(tile.first)) & (end >= vec4<u32>(tile.first + TILE)))) {
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let position = vec4<u32>(tile.first + i * PAGE_TOKENS + lane);
+      scores[i] = select(vec4<f32>(HIDDEN), scores[i], (position >= first) & (position < end));
+    }
   }
 }
 

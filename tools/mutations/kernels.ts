@@ -452,8 +452,8 @@ export const KERNELS: readonly Mutation[] = [
   ], [
     [
       "means-at-first-anchor",
-      "anchor_angle(tile, anchors_before(tile, pair / 2u, token), pair)",
-      "anchor_angle(tile, 0u, pair)",
+      "turned_mean(tile, codebook, record, anchors_before(tile, pair / 2u, token), pair)",
+      "turned_mean(tile, codebook, record, 0u, pair)",
       { generate: "attend_n16b8x2_*_anchored_int*" },
     ],
   ]),
@@ -549,8 +549,8 @@ export const KERNELS: readonly Mutation[] = [
     ],
     [
       "hidden-tokens-weigh",
-      "let weight = select(exp(score - next), vec4<f32>(), score <= vec4<f32>(HIDDEN));",
-      "let weight = exp(score - next);",
+      "let seen = max(next, vec4<f32>(0.5 * HIDDEN));",
+      "let seen = next;",
       { generate: ATTENTION },
     ],
     [

@@ -32,6 +32,23 @@ Deno.test("a wave goes through a loop as often as a parameter says", () => {
   assert.deepEqual([...issued], [1, 1, 1, 7, 7, 7, 7, 1]);
 });
 
+Deno.test("a number whose bits are reversed leaves the wave's condition as it was", () => {
+  const { issued } = run(
+    `s_cmp_eq_i32 0, 0
+     s_brev_b32 s5, 3
+     s_cbranch_scc1 BB1
+     v_add_f32_e32 v1, v2, v3
+     BB1:
+     s_lshr_b32 s5, s5, 30
+     s_cmp_eq_i32 s5, 3
+     s_cbranch_scc1 BB2
+     v_add_f32_e32 v1, v2, v3
+     BB2:
+     s_endpgm`,
+  );
+  assert.deepEqual([...issued], [1, 1, 1, 0, 1, 1, 1, 0, 1]);
+});
+
 Deno.test("a wave goes on until its last lane has left a loop", () => {
   // Lane n leaves after n / 8 rounds.
   const { issued } = run(
