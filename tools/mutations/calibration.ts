@@ -173,6 +173,9 @@ export const CALIBRATION: readonly Mutation[] = [
       "place > 0 && gain >= gains[place - 1]!",
     ],
   ]),
+  ...inFile("refine", "src/calibrate/refine.ts", ["calibrate/added_codebooks"], [
+    ["no-ridge", "/ (total + ridge);", "/ total;"],
+  ]),
   ...inFile("normalise", "src/calibrate/normalised_samples.ts", ["calibrate/added_codebooks"], [
     [
       "blocks-across-sequences",
