@@ -4,8 +4,8 @@
  * to. In float64, by exhaustive search.
  */
 import { type Random, seededRandom } from "../src/base/random.ts";
-import { decodeRotated, encodeRotated } from "../src/schemes/hadamard_codes.ts";
-import { d4Codebook, e8Codebook } from "../src/schemes/lattice_codebooks.ts";
+import { parseScheme, type SchemeId } from "../mod.ts";
+import { fromFloat16Array } from "../src/base/float16.ts";
 
 /** Bits of a state, with which exhaustive search still takes seconds. */
 const STATE_BITS = 10;
@@ -13,11 +13,8 @@ const STATE_BITS = 10;
 const VECTORS = 1000;
 const DIMENSIONS: readonly number[] = [64, 128];
 
-/** The lattices by bits per channel. */
-const LATTICES = {
-  1: { scheme: "u8b8", points: e8Codebook() },
-  2: { scheme: "u4b8", points: d4Codebook() },
-} as const;
+/** Schemes of lattice points by bits per channel. */
+const LATTICES = { 1: "u8b8", 2: "u4b8" } as const satisfies Record<number, SchemeId>;
 
 /**
  * A trellis whose state is the last bits of a code: each channel shifts some more in, and its number is the state's.
@@ -108,6 +105,26 @@ export function searchCircle(vector: Float64Array, trellis: Trellis): TrellisPat
   return searchTrellis(vector, trellis, seam);
 }
 
+/** The squared error of the points that are nearest to groups of a vector's channels, times the vector's own deviation. */
+function latticeError(vector: Float64Array, scheme: SchemeId): number {
+  const { channels, codebookSpec } = parseScheme(scheme);
+  const points = fromFloat16Array(codebookSpec!.definition!(vector.length));
+  const deviation = Math.sqrt(vector.reduce((sum, number) => sum + number ** 2, 0) / vector.length);
+  let error = 0;
+  for (let first = 0; first < vector.length; first += channels) {
+    let least = Infinity;
+    for (let point = 0; point < points.length; point += channels) {
+      let distance = 0;
+      for (let i = 0; i < channels; i++) {
+        distance += (vector[first + i]! - deviation * points[point + i]!) ** 2;
+      }
+      least = Math.min(least, distance);
+    }
+    error += least;
+  }
+  return error;
+}
+
 /** Mean squared errors of Gaussian channels of variance 1. */
 export interface TrellisRow {
   readonly dimension: number;
@@ -129,16 +146,11 @@ export function measureTrellis(): TrellisRow[] {
     ([1, 2] as const).map((bits): TrellisRow => {
       const random = seededRandom("trellis", dimension, bits);
       const trellis = gaussianTrellis(STATE_BITS, bits, random);
-      const { scheme, points } = LATTICES[bits];
-      const centroids = points.flat();
-      const channels = centroids.length / points.length;
+      const scheme = LATTICES[bits];
       const sums = { lattice: 0, circle: 0, free: 0 };
       for (let i = 0; i < VECTORS; i++) {
         const vector = Float64Array.from({ length: dimension }, () => gaussian(random));
-        const { codes, deviation } = encodeRotated(vector, centroids, channels);
-        decodeRotated(codes, centroids, channels).forEach((number, channel) =>
-          sums.lattice += (vector[channel]! - deviation * number) ** 2
-        );
+        sums.lattice += latticeError(vector, scheme);
         sums.circle += searchCircle(vector, trellis).error;
         sums.free += searchTrellis(vector, trellis).error;
       }

@@ -119,7 +119,7 @@ export const UNIT_COSTS: Readonly<Record<WorkUnit, number>> = {
   // What a gathered code takes beside them over 5.5: 4 instructions of a lane for the rows of a
   // block, and 22. llvmpipe does them while it goes through the lanes of a load. The fitted costs
   // were fitted beside it.
-  products: 700,
+  products: 708,
   // As long as 7 instructions, of which attention to f16 has 1,218 a token: so many does a large
   // GPU's lane do while it loads a byte (an H200 7, an RX 6800 XT 20).
   bytes: 2900,

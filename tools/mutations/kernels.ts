@@ -831,7 +831,7 @@ export const KERNELS: readonly Mutation[] = [
     ],
   ]),
   ...inFile("anchored", "templates/attention/anchored/explicit_bands.hbs", ["cache/anchored"], [
-    ["keys-not-turned", "angle_at({{index}}u, pair),", "angle_at(0u, pair),", {
+    ["keys-not-turned", "{{index}}u,\n        pair,", "0u,\n        pair,", {
       generate: "{score,attend}_*_anchored",
     }],
   ]),
