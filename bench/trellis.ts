@@ -6,6 +6,7 @@
 import { type Random, seededRandom } from "../src/base/random.ts";
 import { parseScheme, type SchemeId } from "../mod.ts";
 import { fromFloat16Array } from "../src/base/float16.ts";
+import { normal } from "../tests/helpers/normal.ts";
 
 /** Bits of a state, with which exhaustive search still takes seconds. */
 const STATE_BITS = 10;
@@ -149,7 +150,7 @@ export function measureTrellis(): TrellisRow[] {
       const scheme = LATTICES[bits];
       const sums = { lattice: 0, circle: 0, free: 0 };
       for (let i = 0; i < VECTORS; i++) {
-        const vector = Float64Array.from({ length: dimension }, () => gaussian(random));
+        const vector = Float64Array.from({ length: dimension }, () => normal(random));
         sums.lattice += latticeError(vector, scheme);
         sums.circle += searchCircle(vector, trellis).error;
         sums.free += searchTrellis(vector, trellis).error;
@@ -179,11 +180,6 @@ export function formatTrellis(row: TrellisRow): string {
     `a free start ${free.toFixed(4)} for ${startBits.toFixed(2)} bits more (${
       gain(alike)
     } at as many bits)`;
-}
-
-/** A number of the normal distribution (Box and Muller). */
-function gaussian(random: Random): number {
-  return Math.sqrt(-2 * Math.log(1 - random.next())) * Math.cos(2 * Math.PI * random.next());
 }
 
 /** The number that a Gaussian channel of variance 1 stays below with a probability, by bisection of its distribution. */

@@ -24,7 +24,7 @@ import type { HeadCodebook } from "../../src/schemes/codec.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
 import { compareWithReference, deviceRecords, uploadBuffer } from "../helpers/cache_oracle.ts";
 import { gridCodebooks } from "../helpers/grid_numbers.ts";
-import { normal } from "../helpers/kmeans.ts";
+import { normal } from "../helpers/normal.ts";
 import type { Move } from "../helpers/reference_run.ts";
 
 const device = await requestTestDevice();

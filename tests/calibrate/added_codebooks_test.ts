@@ -22,7 +22,7 @@ import {
 import { learnAdded, stageIterations } from "../../src/calibrate/added_codebooks.ts";
 import { cpuSearch } from "../../src/calibrate/stage_search.ts";
 import { searchStages, type StagePoints, updateStages } from "../../src/calibrate/refine.ts";
-import { normal } from "../helpers/kmeans.ts";
+import { normal } from "../helpers/normal.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
 
 const TOKENS = 512;

@@ -7,7 +7,8 @@ import { seededRandom } from "../../src/base/random.ts";
 import { CoupletError, type CoupletErrorCode } from "../../src/base/errors.ts";
 import type { SchemeId } from "../../src/schemes/scheme.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
-import { clusterOnCpu, clusterOnGpu, correlated, normal, samplesOf } from "../helpers/kmeans.ts";
+import { clusterOnCpu, clusterOnGpu, correlated, samplesOf } from "../helpers/kmeans.ts";
+import { normal } from "../helpers/normal.ts";
 
 function isError(code: CoupletErrorCode): (error: unknown) => boolean {
   return (error) => error instanceof CoupletError && error.code === code;

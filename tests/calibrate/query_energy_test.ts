@@ -3,7 +3,7 @@ import { type QueryEnergyOptions, queryScale } from "../../src/calibrate/query_e
 import { seededRandom } from "../../src/base/random.ts";
 import { rotate } from "../../src/model/rope.ts";
 import type { RopeParameters } from "../../mod.ts";
-import { normal } from "../helpers/kmeans.ts";
+import { normal } from "../helpers/normal.ts";
 
 const SHAPE = { queryHeads: 6, keyValueHeads: 2, headDim: 8 };
 const LENGTHS = [9, 1, 14];

@@ -6,7 +6,8 @@ import { openGpuSearch } from "../../src/calibrate/kmeans_search_gpu.ts";
 import { Pace } from "../../src/calibrate/pace.ts";
 import type { CalibrationSamples } from "../../src/calibrate/samples.ts";
 import { cpuSearch, type OpenSearch, pointsOfGroup } from "../../src/calibrate/stage_search.ts";
-import { normal, samplesOf } from "../helpers/kmeans.ts";
+import { samplesOf } from "../helpers/kmeans.ts";
+import { normal } from "../helpers/normal.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
 
 const HEADS = 2;

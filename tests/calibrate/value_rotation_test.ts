@@ -5,7 +5,7 @@ import { seededRandom } from "../../src/base/random.ts";
 import { dealtOrder } from "../../src/calibrate/value_rotation.ts";
 import { CoupletError, type CoupletErrorCode } from "../../src/base/errors.ts";
 import { largestDifference } from "../helpers/llama.ts";
-import { normal } from "../helpers/kmeans.ts";
+import { normal } from "../helpers/normal.ts";
 
 const HEADS = 2;
 const CHANNELS = 16;

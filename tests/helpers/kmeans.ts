@@ -13,11 +13,7 @@ import { type Random, seededRandom } from "../../src/base/random.ts";
 import { type CalibrationSamples, groupInput } from "../../src/calibrate/samples.ts";
 import { parseScheme } from "../../src/schemes/parse_scheme.ts";
 import type { SchemeId } from "../../src/schemes/scheme.ts";
-
-/** A standard normal number (Box and Muller). */
-export function normal(random: Random): number {
-  return Math.sqrt(-2 * Math.log(1 - random.next())) * Math.cos(2 * Math.PI * random.next());
-}
+import { normal } from "./normal.ts";
 
 /** `[tokens][correlations][headDim]` of unit variance: neighbouring channels of head h correlate by `correlations[h]`. */
 export function correlated(

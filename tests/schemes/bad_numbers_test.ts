@@ -19,7 +19,7 @@ import { blockLimits } from "../../src/schemes/outliers.ts";
 import { requestAdapter, requestTestDevice } from "../../tools/adapter.ts";
 import { readBuffer } from "../../tools/read_buffer.ts";
 import { compareWithReference, largestDifference, uploadBuffer } from "../helpers/cache_oracle.ts";
-import { normal } from "../helpers/kmeans.ts";
+import { normal } from "../helpers/normal.ts";
 import type { BadNumber, Move } from "../helpers/reference_run.ts";
 
 const { adapter } = await requestAdapter();

@@ -22,7 +22,7 @@ import { findWaves, waveAt, waveCount } from "../../src/schemes/waves.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
 import { readBuffer } from "../../tools/read_buffer.ts";
 import { deviceRecords, uploadBuffer } from "../helpers/cache_oracle.ts";
-import { normal } from "../helpers/kmeans.ts";
+import { normal } from "../helpers/normal.ts";
 
 const device = await requestTestDevice();
 

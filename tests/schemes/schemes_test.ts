@@ -7,17 +7,19 @@ import { fromFloat16Array } from "../../src/base/float16.ts";
 import { roundTrip } from "../../src/schemes/round_trip.ts";
 import { firstRecords } from "../../src/records/pack.ts";
 import { sha256 } from "../../src/base/sha256.ts";
+import { normal } from "../helpers/normal.ts";
 
 /** Every scheme that has kernels. */
 const SCHEMES = [...new Set(sizes.flatMap(({ schemes }) => schemes))].map(parseScheme);
 const UNIVERSAL = ["u8b8", "u4b8", "t1b1", "t1b2", "t1b3", "t1b4"].map(parseScheme);
 
-/** Independent Gaussian channels (Box and Muller). */
+/** Independent Gaussian channels. */
 function gaussian(seed: number, tokens: number, headDim: number): Float64Array<ArrayBuffer>[] {
   const random = seededRandom(seed);
-  const next = () =>
-    Math.sqrt(-2 * Math.log(1 - random.next())) * Math.cos(2 * Math.PI * random.next());
-  return Array.from({ length: tokens }, () => Float64Array.from({ length: headDim }, next));
+  return Array.from(
+    { length: tokens },
+    () => Float64Array.from({ length: headDim }, () => normal(random)),
+  );
 }
 
 /** A codebook for one KV head: the universal one, or random centroids. */
