@@ -90,25 +90,43 @@ function operandOf(text: string): Operand {
   return { kind: "other" };
 }
 
-/** The scalar loads of buffers, by their number and what they load. */
-const BUFFER_LOADS = ["dword", "dwordx2", "dwordx4", "dwordx8", "dwordx16"];
+/** Words that one load of a buffer brings, by its number among those of waves and of lanes. */
+const WAVE_LOADS: Readonly<Record<number, number>> = { 8: 1, 9: 2, 10: 4, 11: 8, 12: 16 };
+const LANE_LOADS: Readonly<Record<number, number>> = { 12: 1, 13: 2, 14: 4, 15: 3 };
 
 /**
- * A load of a buffer whose last registers are VCC. RADV makes such loads, and its disassembler knows neither them nor that
- * they have a second word.
+ * A load of a buffer whose registers, or those of whose descriptor, end in VCC. RADV makes such loads, and its disassembler
+ * knows neither them nor that they have a second word.
  */
-function loadUpToVcc(word: number, offset: number): { name: string; rest: string } | undefined {
-  const size = BUFFER_LOADS[((word >>> 18) & 255) - 8];
-  if (word >>> 26 !== 0x3d || size === undefined) return undefined;
-  const count = Number(size.slice("dwordx".length)) || 1;
-  const [to, from, place] = [(word >>> 6) & 127, (word & 63) * 2, offset >>> 25];
-  const registers = (first: number, count: number) => `s[${first}:${first + count - 1}]`;
-  return {
-    name: `s_buffer_load_${size}`,
-    rest: `${registers(to, count)}, ${registers(from, 4)}, ${
-      place > VCC ? "null" : `s${place}`
-    } offset:${offset & 0x1fffff}`,
-  };
+function loadUpToVcc(word: number, next: number): { name: string; rest: string } | undefined {
+  const name = (stem: string, words: number) => `${stem}_dword${words > 1 ? `x${words}` : ""}`;
+  const registers = (kind: string, first: number, count: number) =>
+    `${kind}[${first}:${first + count - 1}]`;
+  const ofWave = WAVE_LOADS[(word >>> 18) & 255];
+  if (word >>> 26 === 0x3d && ofWave !== undefined) {
+    const [to, from, place] = [(word >>> 6) & 127, (word & 63) * 2, next >>> 25];
+    return {
+      name: name("s_buffer_load", ofWave),
+      rest: `${registers("s", to, ofWave)}, ${registers("s", from, 4)}, ${
+        place > VCC ? "null" : `s${place}`
+      } offset:${next & 0x1fffff}`,
+    };
+  }
+  const ofLanes = LANE_LOADS[(word >>> 18) & 127];
+  if (word >>> 26 === 0x38 && ofLanes !== undefined) {
+    const [at, to, from, base] = [
+      next & 255,
+      (next >>> 8) & 255,
+      ((next >>> 16) & 31) * 4,
+      next >>> 24,
+    ];
+    return {
+      name: name("buffer_load", ofLanes),
+      rest: `${registers("v", to, ofLanes)}, v${at}, ${registers("s", from, 4)}, ${
+        base > VCC ? "0" : `s${base}`
+      }${word & 0x1000 ? " offen" : ""} offset:${word & 0xfff}`,
+    };
+  }
 }
 
 /** Reads one kernel's disassembly. */
@@ -117,7 +135,8 @@ export function readProgram(disassembly: string): Program {
   const blocks = new Map<string, number>();
   let unknown: number | undefined;
   for (const line of disassembly.split("\n")) {
-    const word = /; ([0-9a-f]{8})$/.exec(line.trimEnd())?.[1];
+    // What is taken for an instruction may take the word behind it for its literal: that one is lost.
+    const word = /; ([0-9a-f]{8})(?: [0-9a-f]{8})?$/.exec(line.trimEnd())?.[1];
     const load = unknown && word && loadUpToVcc(unknown, parseInt(word, 16));
     unknown = undefined;
     if (load) {

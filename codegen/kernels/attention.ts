@@ -109,10 +109,14 @@ export const EXACT_KEYS: Context = {
 };
 
 /** Queries that are turned by their distance from a tile's first token. */
-export const AT_TILE: Context = { origin: "tile.first", anglePartial: "angle_by_distance" };
+export const AT_TILE: Context = {
+  origin: "tile.first",
+  anglePartial: "angle_by_distance",
+  factor: "",
+};
 
 /** Queries that are turned by their distance from the sequence's first token. */
-export const AT_START: Context = { origin: "0u", anglePartial: "angle_by_distance" };
+export const AT_START: Context = { origin: "0u", anglePartial: "angle_by_distance", factor: "" };
 
 /** Keys that are scored by a table of q.centroid. */
 export function tableScore(variant: KeyVariant): Context {
@@ -142,7 +146,7 @@ export function plainScore(
     coded: { source: "coded", ...pages("SPAN", span, place), queries: QUERIES.name },
     codedKeysPartial,
     ...(variant === "mrope"
-      ? { atStart: { anglePartial: "angle_by_positions" } }
+      ? { atStart: { anglePartial: "angle_by_positions", factor: "" } }
       : variant === "rope"
       ? { preparePartial: "prepare_rope", atTile: AT_TILE }
       : { preparePartial: "prepare_none" }),

@@ -5,7 +5,7 @@
 import { BLOCK_ROWS } from "../../src/kernels/constants.ts";
 import type { KernelFeature, KeyVariant } from "../../src/kernels/name.ts";
 import { anchoredScore, consecutivePlace } from "./anchored.ts";
-import { EXACT_KEYS, pages, QUERIES, VALUE_CHANNELS } from "./attention.ts";
+import { AT_TILE, EXACT_KEYS, pages, QUERIES, VALUE_CHANNELS } from "./attention.ts";
 import type { Context, TemplateValue } from "./kernel_row.ts";
 
 /** Channels of a key that a lane scores at once in integers. */
@@ -168,6 +168,7 @@ export function anchoredIntegerScore(
   return {
     ...shared,
     scorePartial: "score_anchored_integers",
+    atTile: { ...AT_TILE, factor: "row_factor(tile, tile_row, pair) * " },
     // A tile has as many anchors as pages at most; weights take 16 entries of a page.
     packsPartial: "packs_paged",
     packedAt: "lane * (SPAN / 4u) + half",

@@ -22,7 +22,7 @@ import { anchoredIntegerScore, INTEGER_KEY_CHANNELS, integerScore } from "../ker
 import { type Context, kernel } from "../kernels/kernel_row.ts";
 import { additiveCodecs } from "./additive_codecs.ts";
 import { additiveRecord, stagesOf } from "./additive_records.ts";
-import { chunksOf, codesContext, readerSizes, rowOfCodes } from "./common.ts";
+import { chunksOf, codesContext, readerSizes, rowOfCodes, shiftedEach } from "./common.ts";
 import type { SchemeKernels } from "./scheme_kernels.ts";
 
 /** Most entries of a lookup table of q.centroid: a fourth of the base workgroup memory. */
@@ -129,7 +129,7 @@ export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels 
     const together = codes % LOOKED_UP_CODES === 0 ? LOOKED_UP_CODES : 1;
     return {
       ...record,
-      ...rowOfCodes(scheme, together),
+      ...shiftedEach(rowOfCodes(scheme, together)),
       chunksPartial: "chunks_looked_up",
     };
   }

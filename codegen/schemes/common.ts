@@ -116,6 +116,16 @@ export function rowOfCodes(scheme: Scheme, codes: number): Context {
   };
 }
 
+/**
+ * Codes of one word that are shifted by themselves: fewer instructions than one shift of the word before, where all lanes have
+ * the same one or none.
+ */
+export function shiftedEach(codes: Context): Context {
+  return codes.codesPartial === "codes_word"
+    ? { ...codes, codesPartial: "codes_word_each" }
+    : codes;
+}
+
 /** Constants of records that hold codes of centroids. */
 export function codedSizes(
   { channels, codeBits, centroids, layout }: Scheme,

@@ -28,6 +28,7 @@ import {
   readerSizes,
   recordSizes,
   searchSizes,
+  shiftedEach,
 } from "./common.ts";
 import { encoderBindings, type SchemeKernels } from "./scheme_kernels.ts";
 
@@ -197,7 +198,11 @@ export function coupledKernels(scheme: Scheme, headDim: number): SchemeKernels {
       const together = variant === "lut"
         ? LOOKED_UP_CHANNELS
         : Math.min(LOOKED_UP_CHANNELS, TABLE_CODES * channels);
-      return { ...record("key"), ...codesContext(scheme, together), chunksPartial: "chunks_none" };
+      return {
+        ...record("key"),
+        ...shiftedEach(codesContext(scheme, together)),
+        chunksPartial: "chunks_none",
+      };
     },
     values: (numbers) => ({ ...record("value"), ...gathered(scheme, numbers) }),
     records: "records",
@@ -212,7 +217,10 @@ export function coupledKernels(scheme: Scheme, headDim: number): SchemeKernels {
     ...(channels === 1 ? {} : { staged: { words: headDim * centroids / 4 } }),
     ...(channels < 4 ? {} : {
       integers: {
-        values: (numbers) => ({ ...record("value"), ...gathered(scheme, numbers, "words") }),
+        values: (numbers) => ({
+          ...record("value"),
+          ...shiftedEach(gathered(scheme, numbers, "words")),
+        }),
         mix: (variant) => ({
           finishPartial: "finish_grid",
           mixTilePartial: "pack_weights_plain",
@@ -221,12 +229,15 @@ export function coupledKernels(scheme: Scheme, headDim: number): SchemeKernels {
         score(variant, digits) {
           if (variant === "anchored") {
             return {
-              key: { ...record("key"), ...gathered(scheme, KEY_CHANNELS) },
+              key: { ...record("key"), ...shiftedEach(gathered(scheme, KEY_CHANNELS)) },
               ...anchoredIntegerScore(digits, keySpan(variant), headDim),
             };
           }
           return variant !== "plain" ? undefined : {
-            key: { ...record("key"), ...gathered(scheme, INTEGER_KEY_CHANNELS, "words") },
+            key: {
+              ...record("key"),
+              ...shiftedEach(gathered(scheme, INTEGER_KEY_CHANNELS, "words")),
+            },
             ...integerScore(digits, keySpan(variant)),
             scorePartial: "score_integers",
             keyStepsPartial: "key_steps_grid",

@@ -11,7 +11,8 @@ const ROWS: u32 = 4u; // query rows of one workgroup: the components of one vec4
 const LANE_CHUNKS: u32 = 4u; // chunks of a lane that shares a vector with others: columns of a matrix
 const CHUNK_LANES: u32 = CHUNKS / LANE_CHUNKS;
 const ROW_LANES: u32 = ROWS * CHUNK_LANES; // lanes that share all rows' vectors, the first CHUNK_LANES the first row's
-const HIDDEN: f32 = -3.0e38; // the score of a token that a row does not see
+const LOG2_E: f32 = 1.4426950408889634; // what exp2 needs in place of exp, which is two instructions
+const HIDDEN: f32 = -2.0e38; // the score of a token that a row does not see
 const NEAR: u32 = 128u; // distances the rotary table has one by one
 const EXACT_SPAN: u32 = 2u; // tokens of an exact tile that a lane scores
 const EXACT_TILE: u32 = EXACT_SPAN * PAGE_TOKENS;
@@ -282,24 +283,24 @@ fn codebook_pair(first: u32, pair: u32) -> vec2<u32> {
 // Codes of token token in a row, from code index on; they lie in one word.
 fn key_codes(record: u32, token: u32, index: u32) -> array<u32, 16> {
   let bit = (token * KEY_TOKEN_CODES + index) * KEY_BITS;
-  let word = key_records[record + ((bit >> 5u) + token * KEY_TOKEN_WORDS)] >> (bit & 31u);
+  let word = key_records[record + ((bit >> 5u) + token * KEY_TOKEN_WORDS)];
   return array<u32, 16>(
-    (word >> (0u * KEY_BITS)) & KEY_MASK,
-    (word >> (1u * KEY_BITS)) & KEY_MASK,
-    (word >> (2u * KEY_BITS)) & KEY_MASK,
-    (word >> (3u * KEY_BITS)) & KEY_MASK,
-    (word >> (4u * KEY_BITS)) & KEY_MASK,
-    (word >> (5u * KEY_BITS)) & KEY_MASK,
-    (word >> (6u * KEY_BITS)) & KEY_MASK,
-    (word >> (7u * KEY_BITS)) & KEY_MASK,
-    (word >> (8u * KEY_BITS)) & KEY_MASK,
-    (word >> (9u * KEY_BITS)) & KEY_MASK,
-    (word >> (10u * KEY_BITS)) & KEY_MASK,
-    (word >> (11u * KEY_BITS)) & KEY_MASK,
-    (word >> (12u * KEY_BITS)) & KEY_MASK,
-    (word >> (13u * KEY_BITS)) & KEY_MASK,
-    (word >> (14u * KEY_BITS)) & KEY_MASK,
-    (word >> (15u * KEY_BITS)) & KEY_MASK,
+    (word >> ((bit & 31u) + 0u * KEY_BITS)) & KEY_MASK,
+    (word >> ((bit & 31u) + 1u * KEY_BITS)) & KEY_MASK,
+    (word >> ((bit & 31u) + 2u * KEY_BITS)) & KEY_MASK,
+    (word >> ((bit & 31u) + 3u * KEY_BITS)) & KEY_MASK,
+    (word >> ((bit & 31u) + 4u * KEY_BITS)) & KEY_MASK,
+    (word >> ((bit & 31u) + 5u * KEY_BITS)) & KEY_MASK,
+    (word >> ((bit & 31u) + 6u * KEY_BITS)) & KEY_MASK,
+    (word >> ((bit & 31u) + 7u * KEY_BITS)) & KEY_MASK,
+    (word >> ((bit & 31u) + 8u * KEY_BITS)) & KEY_MASK,
+    (word >> ((bit & 31u) + 9u * KEY_BITS)) & KEY_MASK,
+    (word >> ((bit & 31u) + 10u * KEY_BITS)) & KEY_MASK,
+    (word >> ((bit & 31u) + 11u * KEY_BITS)) & KEY_MASK,
+    (word >> ((bit & 31u) + 12u * KEY_BITS)) & KEY_MASK,
+    (word >> ((bit & 31u) + 13u * KEY_BITS)) & KEY_MASK,
+    (word >> ((bit & 31u) + 14u * KEY_BITS)) & KEY_MASK,
+    (word >> ((bit & 31u) + 15u * KEY_BITS)) & KEY_MASK,
   );
 }
 

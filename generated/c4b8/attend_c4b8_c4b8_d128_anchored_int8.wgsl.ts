@@ -11,7 +11,8 @@ const ROWS: u32 = 4u; // query rows of one workgroup: the components of one vec4
 const LANE_CHUNKS: u32 = 4u; // chunks of a lane that shares a vector with others: columns of a matrix
 const CHUNK_LANES: u32 = CHUNKS / LANE_CHUNKS;
 const ROW_LANES: u32 = ROWS * CHUNK_LANES; // lanes that share all rows' vectors, the first CHUNK_LANES the first row's
-const HIDDEN: f32 = -3.0e38; // the score of a token that a row does not see
+const LOG2_E: f32 = 1.4426950408889634; // what exp2 needs in place of exp, which is two instructions
+const HIDDEN: f32 = -2.0e38; // the score of a token that a row does not see
 const NEAR: u32 = 128u; // distances the rotary table has one by one
 const EXACT_SPAN: u32 = 2u; // tokens of an exact tile that a lane scores
 const EXACT_TILE: u32 = EXACT_SPAN * PAGE_TOKENS;
@@ -337,10 +338,10 @@ fn key_grid(codebook: u32, chunk: u32) -> Grid {
 // Codes of token token in a row, from code index on; they lie in one word.
 fn key_codes(record: u32, token: u32, index: u32) -> array<u32, 2> {
   let bit = (token * KEY_TOKEN_CODES + index) * KEY_BITS;
-  let word = key_records[record + ((bit >> 5u) + token * KEY_TOKEN_WORDS)] >> (bit & 31u);
+  let word = key_records[record + ((bit >> 5u) + token * KEY_TOKEN_WORDS)];
   return array<u32, 2>(
-    (word >> (0u * KEY_BITS)) & KEY_MASK,
-    (word >> (1u * KEY_BITS)) & KEY_MASK,
+    (word >> ((bit & 31u) + 0u * KEY_BITS)) & KEY_MASK,
+    (word >> ((bit & 31u) + 1u * KEY_BITS)) & KEY_MASK,
   );
 }
 // Where the centroids of chunk chunk begin.
@@ -384,12 +385,12 @@ fn value_grid(codebook: u32, chunk: u32) -> Grid {
 // Codes of token token in a row, from code index on; they lie in one word.
 fn value_codes(record: u32, token: u32, index: u32) -> array<u32, 4> {
   let bit = (token * VALUE_TOKEN_CODES + index) * VALUE_BITS;
-  let word = value_records[record + ((bit >> 5u) + token * VALUE_TOKEN_WORDS)] >> (bit & 31u);
+  let word = value_records[record + ((bit >> 5u) + token * VALUE_TOKEN_WORDS)];
   return array<u32, 4>(
-    (word >> (0u * VALUE_BITS)) & VALUE_MASK,
-    (word >> (1u * VALUE_BITS)) & VALUE_MASK,
-    (word >> (2u * VALUE_BITS)) & VALUE_MASK,
-    (word >> (3u * VALUE_BITS)) & VALUE_MASK,
+    (word >> ((bit & 31u) + 0u * VALUE_BITS)) & VALUE_MASK,
+    (word >> ((bit & 31u) + 1u * VALUE_BITS)) & VALUE_MASK,
+    (word >> ((bit & 31u) + 2u * VALUE_BITS)) & VALUE_MASK,
+    (word >> ((bit & 31u) + 3u * VALUE_BITS)) & VALUE_MASK,
   );
 }
 // Where the centroids of chunk chunk begin.
@@ -621,7 +622,9 @@ fn query_bytes(numbers: vec4<f32>) -> array<u32, QUERY_DIGITS> {
   );
 }
 
-var<private> query_unit: vec4<f32>; // what 1 stands for
+var<private> query_unit: vec4<f32>; // what 1 stands for, in which the rows of a coded tile hold pairs that have anchors
+
+var<workgroup> level_middles: array<vec4<f32>, CHUNKS>; // what levels of 128 stand for, in steps
 // Until weights are there, their memory holds queries: packed a byte of four channels of each row, for each anchor of a band
 // in the tile, and weights the scores of the levels' middles, by four pairs.
 
@@ -632,6 +635,11 @@ fn turned_bands() -> u32 {
     band += 1u;
   }
   return band;
+}
+
+// What pair to pair + 3 of a row of the block are taken times.
+fn row_factor(tile: Tile, row: u32, pair: u32) -> f32 {
+  return select(1.0, 1.0 / query_unit[row], tile.coded && pair >= 2u * explicit_bands());
 }
 
 // Anchors of a band in the tile before a token of it, which is counted from behind the sinks.
@@ -668,19 +676,34 @@ fn unpaired(even: vec4<f32>, odd: vec4<f32>) -> mat2x4<f32> {
   return mat2x4<f32>(even, odd);
 }
 
-// The cosines and sines of four pairs at the middle of an anchor in the tile, which may lie before it.
-fn anchor_angle(tile: Tile, anchor: u32, pair: u32) -> mat2x4<f32> {
-  let shift = anchor_shift(pair / 2u);
-  let tile_first = tile.first - layer.sinks;
-  let middle = (((tile_first >> shift) + anchor) << shift) + (anchor_tokens(pair / 2u) >> 1u);
-  let ahead = middle >= tile_first;
-  let distance = select(tile_first - middle, middle - tile_first, ahead);
+// The token in the middle of an anchor, counted from behind the sinks.
+fn anchor_middle(tile: Tile, anchor: u32, band: u32) -> u32 {
+  let shift = anchor_shift(band);
+  return ((((tile.first - layer.sinks) >> shift) + anchor) << shift) + (anchor_tokens(band) >> 1u);
+}
+
+// The cosines and sines of four pairs at a distance behind the tile's first token.
+fn angle_behind(distance: u32, pair: u32) -> mat2x4<f32> {
   let near = ((distance % NEAR) * ROTARY_CHUNKS + pair) * 2u;
   let far = ((NEAR + distance / NEAR) * ROTARY_CHUNKS + pair) * 2u;
   return mat2x4<f32>(
     rope[near] * rope[far] - rope[near + 1u] * rope[far + 1u],
-    select(-1.0, 1.0, ahead) * (rope[near + 1u] * rope[far] + rope[near] * rope[far + 1u]),
+    rope[near + 1u] * rope[far] + rope[near] * rope[far + 1u],
   );
+}
+
+// The same at the middle of an anchor, which may lie before the tile.
+fn anchor_angle(tile: Tile, anchor: u32, pair: u32) -> mat2x4<f32> {
+  let tile_first = tile.first - layer.sinks;
+  let middle = anchor_middle(tile, anchor, pair / 2u);
+  let ahead = middle >= tile_first;
+  let angle = angle_behind(select(tile_first - middle, middle - tile_first, ahead), pair);
+  return mat2x4<f32>(angle[0], select(-1.0, 1.0, ahead) * angle[1]);
+}
+
+// Steps of levels. What is added vanishes, but where channels have no range, and so no step: queries times it are integers of 0.
+fn level_steps(grid: Grid) -> vec4<f32> {
+  return grid.step + 0x1p-60f;
 }
 
 // Four channels of all rows in integers, and the score of the levels' middles.
@@ -692,13 +715,16 @@ struct Digits {
 // One of the two chunks of four pairs, turned back by an angle.
 fn turned_digits(angle: mat2x4<f32>, grid: Grid, pair: u32, half: u32) -> Digits {
   let upper = half == 1u;
-  let middle = middles_of(grid);
+  let step = level_steps(grid);
+  let middle = level_middles[select(first_chunk(pair), second_chunk(pair), upper)];
   var cosine = angle[0];
   var sine = select(1.0, -1.0, upper) * angle[1];
   if (INTERLEAVED) {
     cosine = select(angle[0].xxyy, angle[0].zzww, upper);
     sine = select(angle[1].xxyy, angle[1].zzww, upper) * vec4<f32>(1.0, -1.0, 1.0, -1.0);
   }
+  cosine *= step;
+  sine *= step;
   var digits: Digits;
   for (var row = 0u; row < ROWS; row += 1u) {
     var own = query_tile[row * CHUNKS + 2u * pair + half];
@@ -710,7 +736,7 @@ fn turned_digits(angle: mat2x4<f32>, grid: Grid, pair: u32, half: u32) -> Digits
     }
     let turned = own * cosine + other * sine;
     digits.base[row] = dot(turned, middle);
-    let bytes = query_bytes(turned * (grid.step / query_unit[row]));
+    let bytes = query_bytes(turned);
     digits.bytes[0][row] = bytes[0];
   }
   return digits;
@@ -740,14 +766,18 @@ fn digit_anchor(tile: Tile, codebook: u32, anchor: u32, pair: u32, half: u32) {
   }
 }
 
-// Eight pairs of all rows, turned to an anchor, in the order of their chunks.
-fn lane_digits(tile: Tile, codebook: u32, anchor: u32, pair: u32) -> array<Digits, 4> {
-  let near = anchor_angle(tile, anchor, pair);
-  let next = anchor_angle(tile, anchor, pair + 1u);
-  let lower_0 = turned_digits(near, key_grid(codebook, first_chunk(pair)), pair, 0u);
-  let upper_0 = turned_digits(near, key_grid(codebook, second_chunk(pair)), pair, 1u);
-  let lower_1 = turned_digits(next, key_grid(codebook, first_chunk(pair + 1u)), pair + 1u, 0u);
-  let upper_1 = turned_digits(next, key_grid(codebook, second_chunk(pair + 1u)), pair + 1u, 1u);
+// The angles of eight pairs at the middle of an anchor of the lane: it is shorter than a page, so that it does not begin before the tile.
+fn lane_angles(tile: Tile, anchor: u32, pair: u32) -> array<mat2x4<f32>, 2> {
+  let distance = anchor_middle(tile, anchor, pair / 2u) - (tile.first - layer.sinks);
+  return array<mat2x4<f32>, 2>(angle_behind(distance, pair), angle_behind(distance, pair + 1u));
+}
+
+// Eight pairs of all rows, turned back by angles, in the order of their chunks.
+fn lane_digits(codebook: u32, angles: array<mat2x4<f32>, 2>, pair: u32) -> array<Digits, 4> {
+  let lower_0 = turned_digits(angles[0], key_grid(codebook, first_chunk(pair)), pair, 0u);
+  let upper_0 = turned_digits(angles[0], key_grid(codebook, second_chunk(pair)), pair, 1u);
+  let lower_1 = turned_digits(angles[1], key_grid(codebook, first_chunk(pair + 1u)), pair + 1u, 0u);
+  let upper_1 = turned_digits(angles[1], key_grid(codebook, second_chunk(pair + 1u)), pair + 1u, 1u);
   if (INTERLEAVED) {
     return array<Digits, 4>(lower_0, upper_0, lower_1, upper_1);
   }
@@ -769,7 +799,10 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
   let stride = select(1u, 2u, INTERLEAVED);
   for (var pair = 2u * explicit_bands() + lane; pair < ROTARY_CHUNKS; pair += WORKGROUP) {
-    let steps = paired(key_grid(codebook, first_chunk(pair)).step, key_grid(codebook, second_chunk(pair)).step);
+    let grids = array<Grid, 2>(key_grid(codebook, first_chunk(pair)), key_grid(codebook, second_chunk(pair)));
+    level_middles[first_chunk(pair)] = grids[0].low / level_steps(grids[0]) + 128.0;
+    level_middles[second_chunk(pair)] = grids[1].low / level_steps(grids[1]) + 128.0;
+    let steps = paired(grids[0].step, grids[1].step);
     let first = select(pair * 4u, pair * 8u, INTERLEAVED);
     let second = select((pair + ROTARY_CHUNKS) * 4u, pair * 8u + 1u, INTERLEAVED);
     var top: vec4<f32>;
@@ -783,7 +816,7 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
     weights[pair] = top;
   }
   workgroupBarrier();
-  var top = vec4<f32>(1.0e-30);
+  var top = vec4<f32>(1.0e-18); // so that what it divides stays finite
   for (var pair = 2u * explicit_bands(); pair < ROTARY_CHUNKS; pair += 1u) {
     top = max(top, weights[pair]);
   }
@@ -805,8 +838,8 @@ fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     }
     let first = select(pair * 4u, pair * 8u, INTERLEAVED);
     let second = select((pair + ROTARY_CHUNKS) * 4u, pair * 8u + 1u, INTERLEAVED);
-    let even = query_load4(entry, block.head, row, first, stride);
-    let odd = query_load4(entry, block.head, row, second, stride);
+    let even = row_factor(tile, tile_row, pair) * query_load4(entry, block.head, row, first, stride);
+    let odd = row_factor(tile, tile_row, pair) * query_load4(entry, block.head, row, second, stride);
     let position = entry.start + row / layer.group;
     let distance = position - min(tile.first, position);
     let near = ((distance % NEAR) * ROTARY_CHUNKS + pair) * 2u;
@@ -866,7 +899,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     var query_2_0: vec4<u32>;
     var query_3_0: vec4<u32>;
     if (pair < turned_pairs) {
-      let own = lane_digits(tile, codebook, anchor, pair);
+      let angles = lane_angles(tile, anchor, pair);
+      let own = lane_digits(codebook, angles, pair);
       base += own[0].base + own[1].base + own[2].base + own[3].base;
       query_0_0 = own[0].bytes[0];
       query_1_0 = own[1].bytes[0];
@@ -978,37 +1012,38 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
       sum_7_0 += digit_products(levels_3, query_3_0);
     }
   }
+  base *= query_unit;
   if (0u < SPAN) {
     let sum = vec4<f32>((sum_0_0 << vec4<u32>(0u)));
-    scores[0] = base + query_unit * sum;
+    scores[0] = fma(query_unit, sum, base);
   }
   if (1u < SPAN) {
     let sum = vec4<f32>((sum_1_0 << vec4<u32>(0u)));
-    scores[1] = base + query_unit * sum;
+    scores[1] = fma(query_unit, sum, base);
   }
   if (2u < SPAN) {
     let sum = vec4<f32>((sum_2_0 << vec4<u32>(0u)));
-    scores[2] = base + query_unit * sum;
+    scores[2] = fma(query_unit, sum, base);
   }
   if (3u < SPAN) {
     let sum = vec4<f32>((sum_3_0 << vec4<u32>(0u)));
-    scores[3] = base + query_unit * sum;
+    scores[3] = fma(query_unit, sum, base);
   }
   if (4u < SPAN) {
     let sum = vec4<f32>((sum_4_0 << vec4<u32>(0u)));
-    scores[4] = base + query_unit * sum;
+    scores[4] = fma(query_unit, sum, base);
   }
   if (5u < SPAN) {
     let sum = vec4<f32>((sum_5_0 << vec4<u32>(0u)));
-    scores[5] = base + query_unit * sum;
+    scores[5] = fma(query_unit, sum, base);
   }
   if (6u < SPAN) {
     let sum = vec4<f32>((sum_6_0 << vec4<u32>(0u)));
-    scores[6] = base + query_unit * sum;
+    scores[6] = fma(query_unit, sum, base);
   }
   if (7u < SPAN) {
     let sum = vec4<f32>((sum_7_0 << vec4<u32>(0u)));
-    scores[7] = base + query_unit * sum;
+    scores[7] = fma(query_unit, sum, base);
   }
   for (var pair = 0u; pair < explicit_pairs; pair += 2u) {
     let first = select(pair, 2u * pair, INTERLEAVED);
@@ -1360,9 +1395,9 @@ fn soften_tile(tile: Tile, lane: u32) {
       );
     }
     // A hidden token has no weight, even where a row has seen no other.
-    let seen = max(next, vec4<f32>(0.5 * HIDDEN));
+    let seen = LOG2_E * max(next, vec4<f32>(0.5 * HIDDEN));
     for (var i = 0u; i < SPAN; i += 1u) {
-      let weight = exp(scores[i] - seen);
+      let weight = exp2(LOG2_E * scores[i] - seen);
       scores[i] = weight;
     }
   }

@@ -11,7 +11,8 @@ const ROWS: u32 = 4u; // query rows of one workgroup: the components of one vec4
 const LANE_CHUNKS: u32 = 4u; // chunks of a lane that shares a vector with others: columns of a matrix
 const CHUNK_LANES: u32 = CHUNKS / LANE_CHUNKS;
 const ROW_LANES: u32 = ROWS * CHUNK_LANES; // lanes that share all rows' vectors, the first CHUNK_LANES the first row's
-const HIDDEN: f32 = -3.0e38; // the score of a token that a row does not see
+const LOG2_E: f32 = 1.4426950408889634; // what exp2 needs in place of exp, which is two instructions
+const HIDDEN: f32 = -2.0e38; // the score of a token that a row does not see
 const NEAR: u32 = 128u; // distances the rotary table has one by one
 const EXACT_SPAN: u32 = 2u; // tokens of an exact tile that a lane scores
 const EXACT_TILE: u32 = EXACT_SPAN * PAGE_TOKENS;
@@ -340,10 +341,10 @@ fn key_mean_grids(codebook: u32, record: u32, chunk: u32) -> mat4x4<f32> {
 // Codes of token token in a row, from code index on; they lie in one word.
 fn key_codes(record: u32, token: u32, index: u32) -> array<u32, 2> {
   let bit = (token * KEY_TOKEN_CODES + index) * KEY_BITS;
-  let word = key_records[record + ((bit >> 5u) + token * KEY_TOKEN_WORDS)] >> (bit & 31u);
+  let word = key_records[record + ((bit >> 5u) + token * KEY_TOKEN_WORDS)];
   return array<u32, 2>(
-    (word >> (0u * KEY_BITS)) & KEY_MASK,
-    (word >> (1u * KEY_BITS)) & KEY_MASK,
+    (word >> ((bit & 31u) + 0u * KEY_BITS)) & KEY_MASK,
+    (word >> ((bit & 31u) + 1u * KEY_BITS)) & KEY_MASK,
   );
 }
 

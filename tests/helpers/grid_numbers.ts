@@ -63,7 +63,11 @@ export function gridCodebooks(options: CacheOptions, random: Random, scaled = fa
       const shared = codebookSpec?.groupsShare === true;
       const rows = keyValueHeads * (shared ? channels : headDim);
       const lows = Float32Array.from({ length: rows }, () => Math.floor(random.next() * 8) / 8 - 2);
-      const steps = Float32Array.from({ length: rows }, () => random.next() < 0.5 ? 1 / 8 : 1 / 4);
+      // A few channels have no range: all of their centroids are the same number.
+      const steps = Float32Array.from({ length: rows }, () => {
+        const drawn = random.next();
+        return drawn < 1 / 16 ? 0 : drawn < 0.5 ? 1 / 8 : 1 / 4;
+      });
       codebooks.push({
         layer,
         side,
@@ -72,7 +76,8 @@ export function gridCodebooks(options: CacheOptions, random: Random, scaled = fa
         headDim,
         centroids: Uint8Array.from({ length: rows * centroids }, (_, at) => {
           const row = Math.floor(at / (centroids * channels)) * channels + (at % channels);
-          return Math.floor((random.next() * 3.25) / steps[row]!);
+          const number = random.next() * 3.25;
+          return steps[row] === 0 ? 0 : Math.floor(number / steps[row]!);
         }),
         grid: toFloat16Array(
           Float32Array.from(

@@ -6,6 +6,8 @@
 import { inFile, type Mutation } from "./mutation.ts";
 
 const ATTENTION = "{attend,score,mix}_*_d64*";
+/** Attention whose keys have anchors and are scored in integers. */
+const INTEGERS = "attend_*_anchored_int*";
 
 /** Mutations of `templates/`, each with the kernels that it is noticed by. */
 export const KERNELS: readonly Mutation[] = [
@@ -437,6 +439,47 @@ export const KERNELS: readonly Mutation[] = [
       { generate: "{score,attend}_*_anchored" },
     ],
   ]),
+  ...inFile("anchored", "templates/attention/anchored/anchor_digits.hbs", ["cache/anchored"], [
+    [
+      "steps-of-no-range",
+      "return grid.step + 0x1p-60f;",
+      "return grid.step;",
+      { generate: INTEGERS },
+    ],
+    [
+      "exact-rows-in-units",
+      "tile.coded && pair >= 2u * explicit_bands()",
+      "pair >= 2u * explicit_bands()",
+      { generate: INTEGERS },
+    ],
+    [
+      "all-pairs-in-units",
+      "tile.coded && pair >= 2u * explicit_bands()",
+      "tile.coded",
+      { generate: INTEGERS },
+    ],
+  ]),
+  ...inFile("anchored", "templates/attention/anchored/digit_bands.hbs", ["cache/anchored"], [
+    ["middles-in-units", "base *= query_unit;", "", { generate: INTEGERS }],
+  ]),
+  ...inFile("anchored", "templates/attention/anchored/lane_digits.hbs", ["cache/anchored"], [
+    [
+      "lanes-at-first-anchor",
+      "anchor_middle(tile, anchor, pair / 2u)",
+      "anchor_middle(tile, 0u, pair / 2u)",
+      { generate: INTEGERS },
+    ],
+  ]),
+  ...inFile("anchored", "templates/schemes/additive/score_added_anchored_integers.hbs", [
+    "cache/anchored /n16b8x2 keys/",
+  ], [
+    [
+      "means-in-units",
+      "mean_score *= query_unit;",
+      "",
+      { generate: "attend_n16b8x2_*_anchored_int*" },
+    ],
+  ]),
   ...inFile("anchored", "templates/schemes/additive/sums_turned.hbs", [
     "cache/anchored /n16b8x2 keys/",
   ], [
@@ -452,8 +495,8 @@ export const KERNELS: readonly Mutation[] = [
   ], [
     [
       "means-at-first-anchor",
-      "turned_mean(tile, codebook, record, anchors_before(tile, pair / 2u, token), pair)",
-      "turned_mean(tile, codebook, record, 0u, pair)",
+      "anchor_angle(tile, anchors_before(tile, pair / 2u, token), pair)",
+      "anchor_angle(tile, 0u, pair)",
       { generate: "attend_n16b8x2_*_anchored_int*" },
     ],
   ]),
@@ -549,8 +592,8 @@ export const KERNELS: readonly Mutation[] = [
     ],
     [
       "hidden-tokens-weigh",
-      "let seen = max(next, vec4<f32>(0.5 * HIDDEN));",
-      "let seen = next;",
+      "let seen = LOG2_E * max(next, vec4<f32>(0.5 * HIDDEN));",
+      "let seen = LOG2_E * next;",
       { generate: ATTENTION },
     ],
     [

@@ -48,6 +48,33 @@ Deno.test("readProgram() reads loads up to VCC, of which the disassembler knows 
   }
 });
 
+Deno.test("readProgram() reads lanes' loads whose descriptor ends in VCC, with what is taken for their second word", () => {
+  const { instructions } = readProgram(
+    "exec\n(invalid instruction) ; e0301010\n\ts_add_u32 s26, s79, s79 ; 801a4f50\n" +
+      "(invalid instruction) ; e0380000\n\ts_add_u32 s26, 0x805b5b0c, 0x805b5b0c ; 091affff 805b5b0c\n" +
+      "\ts_nop 0 ; bf800000\n",
+  );
+  assert.deepEqual(instructions.map(({ name, modifiers }) => [name, modifiers]), [
+    ["buffer_load_b32", "offen offset:16"],
+    ["buffer_load_b128", "offset:0"],
+    ["s_nop", ""],
+  ]);
+  assert.deepEqual(instructions.slice(0, 2).map(({ operands }) => operands), [
+    [
+      { kind: "vector", first: 79, count: 1 },
+      { kind: "vector", first: 80, count: 1 },
+      { kind: "scalar", first: 104, count: 4 },
+      { kind: "literal", words: [0, 0] },
+    ],
+    [
+      { kind: "vector", first: 255, count: 4 },
+      { kind: "vector", first: 255, count: 1 },
+      { kind: "scalar", first: 104, count: 4 },
+      { kind: "scalar", first: 9, count: 1 },
+    ],
+  ]);
+});
+
 Deno.test("readProgram() knows waves of 32 lanes by their masks", () => {
   assert.equal(readProgram("\ts_mov_b32 s6, exec_lo ; be86047e\n").lanes, 32);
 });
