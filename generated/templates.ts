@@ -6,7 +6,7 @@ export const templates: ReadonlyMap<string, string> = new Map([
 // 128. Where anchors are whole pages, all lanes share their queries; else each lane turns its own.
 {{> query_bytes}}
 
-var<private> query_unit: vec4<f32>; // what 1 stands for, in which the rows of a coded tile hold pairs that have anchors
+var<workgroup> query_unit: vec4<f32>; // what 1 stands for, in which the rows of a coded tile hold pairs that have anchors
 
 var<workgroup> level_middles: array<vec4<f32>, CHUNKS>; // what levels of 128 stand for, in steps
 // Until weights are there, their memory holds queries: packed a byte of four channels of each row, for each anchor of a band
@@ -436,7 +436,10 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
   for (var pair = 2u * explicit_bands(); pair < ROTARY_CHUNKS; pair += 1u) {
     top = max(top, weights[pair]);
   }
-  query_unit = top / QUERY_WHOLE;
+  if (lane == 0u) {
+    query_unit = top / QUERY_WHOLE;
+  }
+  workgroupBarrier();
 }
 `],
   ["attention/anchored/score_anchored.hbs", `{{> (lookup . "codedKeysPartial")}}
@@ -910,8 +913,8 @@ fn digit_products(levels: u32, rows: vec4<u32>) -> vec4<i32> {
 
 var<workgroup> query_digits: array<vec4<u32>, QUERY_DIGITS * CHUNKS>; // a byte of four channels, for each row
 var<workgroup> query_parts: array<mat2x4<f32>, CHUNKS>; // the largest magnitude, and the score of the levels' middles
-var<private> query_unit: vec4<f32>; // what 1 stands for
-var<private> query_base: vec4<f32>; // the score of all middles
+var<workgroup> query_unit: vec4<f32>; // what 1 stands for
+var<workgroup> query_base: vec4<f32>; // the score of all middles
 
 {{> (lookup . "keyStepsPartial")}}
 
@@ -930,18 +933,22 @@ fn digit_queries(block: Block, lane: u32) {
   }
   workgroupBarrier();
   var top = vec4<f32>(1.0e-30);
-  query_base = vec4<f32>();
+  var base = vec4<f32>();
   for (var chunk = 0u; chunk < CHUNKS; chunk += 1u) {
     top = max(top, query_parts[chunk][0]);
-    query_base += query_parts[chunk][1];
+    base += query_parts[chunk][1];
   }
-  query_unit = top / QUERY_WHOLE;
+  let unit = top / QUERY_WHOLE;
+  if (lane == 0u) {
+    query_unit = unit;
+    query_base = base;
+  }
   if (lane < CHUNKS) {
     let grid = key_steps(codebook, lane);
     let rows = query_rows(lane);
     var packs = array<vec4<u32>, QUERY_DIGITS>();
     for (var row = 0u; row < ROWS; row += 1u) {
-      let bytes = query_bytes(rows[row] * grid.step / query_unit[row]);
+      let bytes = query_bytes(rows[row] * grid.step / unit[row]);
 {{#each queryDigits}}
       packs[{{digit}}][row] = bytes[{{digit}}];
 {{/each}}

@@ -623,7 +623,7 @@ fn query_bytes(numbers: vec4<f32>) -> array<u32, QUERY_DIGITS> {
   );
 }
 
-var<private> query_unit: vec4<f32>; // what 1 stands for, in which the rows of a coded tile hold pairs that have anchors
+var<workgroup> query_unit: vec4<f32>; // what 1 stands for, in which the rows of a coded tile hold pairs that have anchors
 
 var<workgroup> level_middles: array<vec4<f32>, CHUNKS>; // what levels of 128 stand for, in steps
 // Until weights are there, their memory holds queries: packed a byte of four channels of each row, for each anchor of a band
@@ -822,7 +822,10 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
   for (var pair = 2u * explicit_bands(); pair < ROTARY_CHUNKS; pair += 1u) {
     top = max(top, weights[pair]);
   }
-  query_unit = top / QUERY_WHOLE;
+  if (lane == 0u) {
+    query_unit = top / QUERY_WHOLE;
+  }
+  workgroupBarrier();
 }
 
 // Puts the block's rows, rotated to the tile's origin, into query_tile, and their digits for each anchor.

@@ -541,8 +541,8 @@ fn query_bytes(numbers: vec4<f32>) -> array<u32, QUERY_DIGITS> {
 
 var<workgroup> query_digits: array<vec4<u32>, QUERY_DIGITS * CHUNKS>; // a byte of four channels, for each row
 var<workgroup> query_parts: array<mat2x4<f32>, CHUNKS>; // the largest magnitude, and the score of the levels' middles
-var<private> query_unit: vec4<f32>; // what 1 stands for
-var<private> query_base: vec4<f32>; // the score of all middles
+var<workgroup> query_unit: vec4<f32>; // what 1 stands for
+var<workgroup> query_base: vec4<f32>; // the score of all middles
 
 fn key_steps(codebook: u32, chunk: u32) -> Grid {
   let grids = key_grids(codebook, chunk);
@@ -564,18 +564,22 @@ fn digit_queries(block: Block, lane: u32) {
   }
   workgroupBarrier();
   var top = vec4<f32>(1.0e-30);
-  query_base = vec4<f32>();
+  var base = vec4<f32>();
   for (var chunk = 0u; chunk < CHUNKS; chunk += 1u) {
     top = max(top, query_parts[chunk][0]);
-    query_base += query_parts[chunk][1];
+    base += query_parts[chunk][1];
   }
-  query_unit = top / QUERY_WHOLE;
+  let unit = top / QUERY_WHOLE;
+  if (lane == 0u) {
+    query_unit = unit;
+    query_base = base;
+  }
   if (lane < CHUNKS) {
     let grid = key_steps(codebook, lane);
     let rows = query_rows(lane);
     var packs = array<vec4<u32>, QUERY_DIGITS>();
     for (var row = 0u; row < ROWS; row += 1u) {
-      let bytes = query_bytes(rows[row] * grid.step / query_unit[row]);
+      let bytes = query_bytes(rows[row] * grid.step / unit[row]);
       packs[0][row] = bytes[0];
     }
     for (var digit = 0u; digit < QUERY_DIGITS; digit += 1u) {
