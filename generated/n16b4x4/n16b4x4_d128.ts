@@ -73,7 +73,7 @@ export const kernels: readonly KernelInfo[] = [
     name: "encode_n16b4x4_d128",
     bindings: ["step", "layer", "exact", "pages", "codebook_quads", "records"],
     overrides: ["SIDE"],
-    workgroupBytes: 4768,
+    workgroupBytes: 5280,
     reason: "1 bit of sums of centroids, with a mean for each page and a size for each token",
     load: () => import("./encode_n16b4x4_d128.wgsl.ts"),
   },

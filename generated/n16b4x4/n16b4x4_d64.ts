@@ -64,7 +64,7 @@ export const kernels: readonly KernelInfo[] = [
     name: "encode_n16b4x4_d64",
     bindings: ["step", "layer", "exact", "pages", "codebook_quads", "records"],
     overrides: ["SIDE"],
-    workgroupBytes: 2432,
+    workgroupBytes: 2688,
     reason: "1 bit of sums of centroids, with a mean for each page and a size for each token",
     load: () => import("./encode_n16b4x4_d64.wgsl.ts"),
   },

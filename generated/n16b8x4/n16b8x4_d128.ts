@@ -73,7 +73,7 @@ export const kernels: readonly KernelInfo[] = [
     name: "encode_n16b8x4_d128",
     bindings: ["step", "layer", "exact", "pages", "codebook_quads", "records"],
     overrides: ["SIDE"],
-    workgroupBytes: 5792,
+    workgroupBytes: 6304,
     reason: "2 bits of the same, and 4 for what costs most",
     load: () => import("./encode_n16b8x4_d128.wgsl.ts"),
   },

@@ -73,7 +73,7 @@ export const kernels: readonly KernelInfo[] = [
     name: "encode_n2b8_d128",
     bindings: ["step", "layer", "exact", "pages", "codebook_quads", "records"],
     overrides: ["SIDE"],
-    workgroupBytes: 6304,
+    workgroupBytes: 6816,
     reason: "2 bits of the same, and 4 for what costs most",
     load: () => import("./encode_n2b8_d128.wgsl.ts"),
   },

@@ -124,7 +124,8 @@ fn page_word(slot: u32, head: u32, page: u32, record_tokens: u32, record_words: 
 }
 
 var<workgroup> words: array<atomic<u32>, RECORD_WORDS>; // of the record
-var<workgroup> means: array<vec2<f32>, PAIRS>; // as decoded
+var<workgroup> sums: array<vec2<f32>, PAIRS>; // over the record's tokens
+var<workgroup> means: array<vec2<f32>, PAIRS>; // as decoded, of tokens
 var<workgroup> scales: array<vec2<f32>, PAIRS>; // of differences before they are squared
 var<workgroup> steps: array<vec2<f32>, PAIRS>; // of levels, times scales
 var<workgroup> lows: array<vec2<f32>, STAGES * PAIRS>; // the lowest levels' numbers of a stage and those before it, times scales
@@ -192,6 +193,11 @@ fn put(bit: u32, value: u32) {
   atomicOr(&words[bit / 32u], value << (bit % 32u));
 }
 
+// The value of some bits of the record.
+fn taken(bit: u32, bits: u32) -> u32 {
+  return (atomicLoad(&words[bit / 32u]) >> (bit % 32u)) & ((1u << bits) - 1u);
+}
+
 // Number index of the grid of a channel: lows, and the steps of levels and of means.
 fn grid_number(channel: u32, index: u32) -> f32 {
   return unpack2x16float(codebook_word(codebook + HEAD_DIM + channel * GRID_WORDS + index / 2u))[index % 2u];
@@ -244,19 +250,43 @@ fn channel_sums(entry: Entry, head: u32, record_first: u32, encode_end: u32, pai
   return wholes / 32.0 + rests / 33554432.0;
 }
 
-// Finds the means of two channels, the nearest that a record can hold.
-fn fit_means(entry: Entry, head: u32, record_first: u32, encode_end: u32, pair: u32) {
-  let sum = channel_sums(entry, head, record_first, encode_end, pair);
-  let at = codebook + 2u * pair;
-  let offset = bitcast<vec2<f32>>(codebook_pair(at, 0u));
-  let mean_step = grid_pair(pair, STAGES + 1u) / 64.0;
+// The levels of the means of two channels, the nearest that a record can hold.
+fn mean_levels(sum: vec2<f32>, pair: u32) -> vec2<u32> {
   var level = vec2<u32>();
   for (var above = 1u; above < NORM_LEVELS; above += 1u) {
-    let middle = offset + mean_step * (f32(above) - f32(NORM_LEVELS) / 2.0);
+    let middle = mean_numbers(vec2<f32>(f32(above) - 0.5), pair);
     level += select(vec2<u32>(), vec2<u32>(1u), sum >= f32(RECORD_TOKENS) * middle);
   }
-  means[pair] = offset + mean_step * (vec2<f32>(level) - f32(NORM_LEVELS - 1u) / 2.0);
-  put(2u * NORM_BITS * pair, level.x | (level.y << NORM_BITS));
+  return level;
+}
+
+// The means that levels, or numbers between two, stand for.
+fn mean_numbers(levels: vec2<f32>, pair: u32) -> vec2<f32> {
+  let offset = bitcast<vec2<f32>>(codebook_pair(codebook + 2u * pair, 0u));
+  return offset + grid_pair(pair, STAGES + 1u) / 64.0 * (levels - f32(NORM_LEVELS - 1u) / 2.0);
+}
+
+// What two channels' codes stand for, times the tokens' sizes, summed over the record's tokens.
+fn coded_sums(pair: u32) -> vec2<f32> {
+  let group = 2u * pair / CHANNELS;
+  var size_sum = 0.0;
+  var level_sums = vec2<f32>(); // times sizes
+  for (var token = 0u; token < RECORD_TOKENS; token += 1u) {
+    var levels = 0u; // a byte each, added without a carry
+    for (var stage = 0u; stage < STAGES; stage += 1u) {
+      let code = taken(32u * METADATA_WORDS + (token * CODES + group * STAGES + stage) * BITS, BITS);
+      let byte = ((group * STAGES + stage) * CENTROIDS + code) * CHANNELS + 2u * pair % CHANNELS;
+      levels += (codebook_word(centroids + byte / 4u) >> (byte % 4u * 8u)) & 0xffffu;
+    }
+    let size = sizes[taken(NORM_BITS * (HEAD_DIM + token), NORM_BITS)];
+    size_sum += size;
+    level_sums += size * vec2<f32>(vec2<u32>(levels & 255u, levels >> 8u));
+  }
+  var low = vec2<f32>();
+  for (var stage = 0u; stage < STAGES; stage += 1u) {
+    low += grid_pair(pair, stage);
+  }
+  return low * size_sum + grid_pair(pair, STAGES) / 64.0 * level_sums;
 }
 
 alias Group = array<Numbers, PARTS>;
@@ -376,7 +406,9 @@ fn main(
   centroids = side_codebook + codebook_word(first_size + NORM_LEVELS / 2u);
 
   for (var pair = lane; pair < PAIRS; pair += WORKGROUP) {
-    fit_means(entry, head, record_first, encode_end, pair);
+    let sum = channel_sums(entry, head, record_first, encode_end, pair);
+    sums[pair] = sum;
+    means[pair] = mean_numbers(vec2<f32>(mean_levels(sum, pair)), pair);
     let given = vec2<u32>(codebook_word(scale_at + 2u * pair), codebook_word(scale_at + 2u * pair + 1u));
     let scale = select(vec2<f32>(1.0), bitcast<vec2<f32>>(given), first_scale != 0u);
     scales[pair] = scale;
@@ -457,6 +489,12 @@ fn main(
   }
 
   put(NORM_BITS * (HEAD_DIM + lane), size_level(energy, square)); // it keeps its length
+  workgroupBarrier();
+  for (var pair = lane; pair < PAIRS; pair += WORKGROUP) {
+    // Whatever codes miss on average, the means make up for.
+    let levels = mean_levels(sums[pair] - coded_sums(pair), pair);
+    put(2u * NORM_BITS * pair, levels.x | (levels.y << NORM_BITS));
+  }
   workgroupBarrier();
   let record = page_word(entry.slot, head, record_first / PAGE_TOKENS, RECORD_TOKENS, RECORD_WORDS) +
     (record_first % PAGE_TOKENS) / RECORD_TOKENS * RECORD_WORDS;

@@ -73,7 +73,7 @@ export const kernels: readonly KernelInfo[] = [
     name: "encode_n8b8_d128",
     bindings: ["step", "layer", "exact", "pages", "codebook_quads", "records"],
     overrides: ["SIDE"],
-    workgroupBytes: 3232,
+    workgroupBytes: 3744,
     reason: "1 bit of sums of centroids, with a mean for each page and a size for each token",
     load: () => import("./encode_n8b8_d128.wgsl.ts"),
   },

@@ -73,7 +73,7 @@ export const kernels: readonly KernelInfo[] = [
     name: "encode_n8b8_d64",
     bindings: ["step", "layer", "exact", "pages", "codebook_quads", "records"],
     overrides: ["SIDE"],
-    workgroupBytes: 1664,
+    workgroupBytes: 1920,
     reason: "1 bit of sums of centroids, with a mean for each page and a size for each token",
     load: () => import("./encode_n8b8_d64.wgsl.ts"),
   },

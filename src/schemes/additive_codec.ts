@@ -1,4 +1,5 @@
 import { readBits, readCode, tokenBit, writeBits, writeCode } from "../records/pack.ts";
+import type { RecordLayout } from "../records/layout.ts";
 import type { Codec, CodingContext, Normalisation } from "./codec.ts";
 import type { Scheme } from "./scheme.ts";
 import { beamWidth } from "./additive.ts";
@@ -28,15 +29,35 @@ export function additiveCodec(scheme: Scheme, width: number = beamWidth(scheme))
     });
   }
 
+  /** What a token's codes stand for in a channel, before its size. */
+  function addedCentroids(
+    own: RecordLayout,
+    record: Uint32Array,
+    token: number,
+    channel: number,
+    centroids: ArrayLike<number>,
+  ): number {
+    const group = Math.floor(channel / channels);
+    let sum = 0;
+    for (let stage = 0; stage < stages; stage++) {
+      const index = group * stages + stage;
+      const at = index * count + readCode(own, record, token, index);
+      sum += centroids[at * channels + channel % channels]!;
+    }
+    return sum;
+  }
+
   return {
     encode(vectors, record, token, context) {
       const { normalisation, scale } = context;
       const headDim = vectors[0]!.length;
       const own = layout(headDim);
       const centroids = scaledCentroids(context, headDim);
-      const mean = normalisation === undefined
-        ? new Float64Array(headDim)
-        : writeMeans(record, normalisation, vectors);
+      const sums = Float64Array.from(
+        { length: headDim },
+        (_, channel) => vectors.reduce((sum, vector) => sum + vector[channel]!, 0),
+      );
+      const mean = writeMeans(record, normalisation, sums, vectors.length);
       vectors.forEach((vector, i) => {
         const rest = mean.map((value, channel) =>
           (vector[channel]! - value) * (scale?.[channel] ?? 1)
@@ -56,38 +77,42 @@ export function additiveCodec(scheme: Scheme, width: number = beamWidth(scheme))
         // Sums are shorter than what they stand for. With this size it keeps its length.
         const kept = sizeLevel(energy, square, normalisation.sizes);
         writeBits(record, tokenBit(own, token + i), NORM_BITS, kept);
+        for (let channel = 0; channel < headDim; channel++) {
+          sums[channel]! -= normalisation.sizes[kept]! *
+            addedCentroids(own, record, token + i, channel, context.centroids);
+        }
       });
+      // Whatever codes miss on average, the means make up for.
+      writeMeans(record, normalisation, sums, vectors.length);
     },
 
     decode(record, token, headDim, { centroids, normalisation }) {
       const own = layout(headDim);
       const size = normalisation?.sizes[readBits(record, tokenBit(own, token), NORM_BITS)] ?? 1;
       return Float64Array.from({ length: headDim }, (_, channel) => {
-        const group = Math.floor(channel / channels);
-        let sum = 0;
-        for (let stage = 0; stage < stages; stage++) {
-          const index = group * stages + stage;
-          const at = index * count + readCode(own, record, token, index);
-          sum += centroids[at * channels + channel % channels]!;
-        }
+        const sum = addedCentroids(own, record, token, channel, centroids);
         return sum * size + readMean(record, channel, normalisation);
       });
     },
   };
 }
 
-/** Writes the mean of each channel over the vectors, and returns it as it will be read. */
+/**
+ * Writes the mean of each channel, where there is one, and returns it as it will be read.
+ *
+ * @param sums Of `count` numbers of each channel.
+ */
 function writeMeans(
   record: Uint32Array,
-  normalisation: Normalisation,
-  vectors: readonly ArrayLike<number>[],
+  normalisation: Normalisation | undefined,
+  sums: Float64Array<ArrayBuffer>,
+  count: number,
 ): Float64Array<ArrayBuffer> {
-  return Float64Array.from({ length: vectors[0]!.length }, (_, channel) => {
+  return sums.map((sum, channel) => {
+    if (normalisation === undefined) return 0;
     const offset = normalisation.offsets[channel]!;
     const step = normalisation.meanSteps[channel]!;
-    const sum = vectors.reduce((total, vector) => total + vector[channel]!, 0);
-    const level = meanLevel(sum, vectors.length, offset, step);
-    writeBits(record, channel * NORM_BITS, NORM_BITS, level);
+    writeBits(record, channel * NORM_BITS, NORM_BITS, meanLevel(sum, count, offset, step));
     return readMean(record, channel, normalisation);
   });
 }

@@ -154,6 +154,11 @@ export const CALIBRATION: readonly Mutation[] = [
       "sizeLevel(energy, headDim, normalisation.sizes)",
     ],
     [
+      "means-of-tokens-kept",
+      "writeMeans(record, normalisation, sums, vectors.length);\n    },",
+      "},",
+    ],
+    [
       "beam-of-one",
       "width: number = beamWidth(scheme)",
       "width: number = 1",

@@ -248,12 +248,30 @@ export const KERNELS: readonly Mutation[] = [
     ],
     [
       "mean-of-all-tokens-above",
-      "f32(above) - f32(NORM_LEVELS) / 2.0",
-      "f32(above) - f32(NORM_LEVELS - 1u) / 2.0",
+      "f32(above) - 0.5",
+      "f32(above)",
       {
         generate: "encode_n4b8_d64",
         tests: ["cache/additive /n4b8/"],
       },
+    ],
+    [
+      "means-of-tokens-kept",
+      "mean_levels(sums[pair] - coded_sums(pair), pair)",
+      "mean_levels(sums[pair], pair)",
+      { generate: "encode_n4b8_d64", tests: ["cache/additive /n4b8/"] },
+    ],
+    [
+      "coded-sums-of-first-group",
+      "let group = 2u * pair / CHANNELS;",
+      "let group = 0u;",
+      { generate: "encode_n4b8_d64", tests: ["cache/additive /n4b8/"] },
+    ],
+    [
+      "coded-sums-without-sizes",
+      "level_sums += size * vec2<f32>",
+      "level_sums += vec2<f32>",
+      { generate: "encode_n4b8_d64", tests: ["cache/additive /n4b8/"] },
     ],
     [
       "added-scale-of-first-head",
