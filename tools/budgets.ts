@@ -30,7 +30,7 @@ export const BUDGETS = {
   engineWithSnapshots: { goal: 32_000, ceiling: 43_400 },
   // The longest kernels miss their goal: `attend` with keys before their rotary embedding, most of all anchored ones in integers,
   // whose sums are unrolled.
-  kernel: { goal: 3_000, ceiling: 9_200 },
+  kernel: { goal: 3_000, ceiling: 9_400 },
   // JSR takes 20 MB at most.
   published: { goal: 14_000_000, ceiling: 14_000_000 },
 } as const satisfies Record<string, Budget>;
