@@ -662,7 +662,6 @@ const ROWS: u32 = {{rows}}u; // query rows of one workgroup: the components of o
 const LANE_CHUNKS: u32 = {{laneChunks}}u; // chunks of a lane that shares a vector with others{{laneColumns}}
 const CHUNK_LANES: u32 = {{sharedChunks}} / LANE_CHUNKS;
 const ROW_LANES: u32 = ROWS * CHUNK_LANES; // lanes that share all rows' vectors, the first CHUNK_LANES the first row's
-const LOG2_E: f32 = 1.4426950408889634; // what exp2 needs in place of exp, which is two instructions
 const HIDDEN: f32 = -2.0e38; // the score of a token that a row does not see
 const NEAR: u32 = {{nearTokens}}u; // distances the rotary table has one by one
 const EXACT_SPAN: u32 = {{exactSpan}}u; // tokens of an exact tile that a lane scores
@@ -1147,8 +1146,11 @@ fn transposed(words: vec4<u32>) -> vec4<u32> {
     let kept = rescale * weight_unit / unit;
     weight_unit = unit;
 `],
+  ["attention/integers/weight_fused.hbs", `      let weight = exp2(LOG2_E * scores[i] - LOG2_E * seen); // a multiply-add, which rounds less than bytes do
+`],
   ["attention/integers/weights_integers.hbs", `const DIGITS: u32 = {{digits.length}}u; // bytes of a weight, the highest first
 {{> (lookup . "packsPartial")}}
+const LOG2_E: f32 = 1.4426950408889634;
 const WHOLE: f32 = {{whole}}; // the largest weight of a tile
 var<workgroup> weights: array<vec4<f32>, ROWS * WORKGROUP>; // of exact tokens
 var<workgroup> packed: array<array<vec4<u32>, DIGITS>, PACKS>; // bytes of four tokens' weights, for each row
@@ -1358,9 +1360,9 @@ fn soften_tile(tile: Tile, lane: u32) {
       );
     }
     // A hidden token has no weight, even where a row has seen no other.
-    let seen = LOG2_E * max(next, vec4<f32>(0.5 * HIDDEN));
+    let seen = max(next, vec4<f32>(0.5 * HIDDEN));
     for (var i = 0u; i < SPAN; i += 1u) {
-      let weight = exp2(LOG2_E * scores[i] - seen);
+{{> (lookup . "weightPartial")}}
 {{> (lookup . "softenedPartial")}}
     }
   }
@@ -1835,8 +1837,8 @@ override ROTARY_CHUNKS: u32 = CHUNKS / 2u; // pairs of channels that rotate, in 
     }
     let first = select(pair * 4u, pair * 8u, INTERLEAVED);
     let second = select((pair + ROTARY_CHUNKS) * 4u, pair * 8u + 1u, INTERLEAVED);
-    let even = {{factor}}query_load4(entry, block.head, row, first, stride);
-    let odd = {{factor}}query_load4(entry, block.head, row, second, stride);
+    let even = {{loadRow}}(entry, block.head, row, first, stride);
+    let odd = {{loadRow}}(entry, block.head, row, second, stride);
 {{> (lookup . "anglePartial")}}
     query_tile[tile_row * CHUNKS + 2u * pair] = Chunk(even * cosine - odd * sine);
     query_tile[tile_row * CHUNKS + 2u * pair + 1u] = Chunk(odd * cosine + even * sine);
@@ -2385,6 +2387,8 @@ fn visible(entry: Entry, tile: Tile, position: u32) -> vec2<u32> {
 }
 `],
   ["attention/unit_none.hbs", `    let kept = rescale;
+`],
+  ["attention/weight_exact.hbs", `      let weight = exp(scores[i] - seen);
 `],
   ["attention/weights_floats.hbs", `var<workgroup> weights: array<vec4<f32>, TILE>;
 `],

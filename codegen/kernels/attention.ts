@@ -112,11 +112,15 @@ export const EXACT_KEYS: Context = {
 export const AT_TILE: Context = {
   origin: "tile.first",
   anglePartial: "angle_by_distance",
-  factor: "",
+  loadRow: "query_load4",
 };
 
 /** Queries that are turned by their distance from the sequence's first token. */
-export const AT_START: Context = { origin: "0u", anglePartial: "angle_by_distance", factor: "" };
+export const AT_START: Context = {
+  origin: "0u",
+  anglePartial: "angle_by_distance",
+  loadRow: "query_load4",
+};
 
 /** Keys that are scored by a table of q.centroid. */
 export function tableScore(variant: KeyVariant): Context {
@@ -146,7 +150,7 @@ export function plainScore(
     coded: { source: "coded", ...pages("SPAN", span, place), queries: QUERIES.name },
     codedKeysPartial,
     ...(variant === "mrope"
-      ? { atStart: { anglePartial: "angle_by_positions", factor: "" } }
+      ? { atStart: { anglePartial: "angle_by_positions", loadRow: "query_load4" } }
       : variant === "rope"
       ? { preparePartial: "prepare_rope", atTile: AT_TILE }
       : { preparePartial: "prepare_none" }),

@@ -61,6 +61,7 @@ export function integerMix(digits: number): Context {
   return {
     mixPartial: "mix_integers",
     weightsPartial: "weights_integers",
+    weightPartial: "weight_fused",
     packsPartial: "packs_tile",
     packedAt: "half * WORKGROUP + lane",
     unitPartial: "unit_tile",
@@ -168,7 +169,7 @@ export function anchoredIntegerScore(
   return {
     ...shared,
     scorePartial: "score_anchored_integers",
-    atTile: { ...AT_TILE, factor: "row_factor(tile, tile_row, pair) * " },
+    atTile: { ...AT_TILE, loadRow: "row_factor(tile, tile_row, pair) * query_load4" },
     // A tile has as many anchors as pages at most; weights take 16 entries of a page.
     packsPartial: "packs_paged",
     packedAt: "lane * (SPAN / 4u) + half",

@@ -106,6 +106,7 @@ function rotationContext(...schemes: readonly SchemeKernels[]): Context {
 /** Weights that are mixed as they are, where a scheme says nothing else. */
 const MIXED_PLAIN: Context = {
   weightsPartial: "weights_floats",
+  weightPartial: "weight_exact",
   unitPartial: "unit_none",
   sumUnitsPartial: "sum_units_none",
   softenedPartial: "softened_weight",

@@ -11,7 +11,6 @@ const ROWS: u32 = 4u; // query rows of one workgroup: the components of one vec4
 const LANE_CHUNKS: u32 = 4u; // chunks of a lane that shares a vector with others: columns of a matrix
 const CHUNK_LANES: u32 = CHUNKS / LANE_CHUNKS;
 const ROW_LANES: u32 = ROWS * CHUNK_LANES; // lanes that share all rows' vectors, the first CHUNK_LANES the first row's
-const LOG2_E: f32 = 1.4426950408889634; // what exp2 needs in place of exp, which is two instructions
 const HIDDEN: f32 = -2.0e38; // the score of a token that a row does not see
 const NEAR: u32 = 128u; // distances the rotary table has one by one
 const EXACT_SPAN: u32 = 2u; // tokens of an exact tile that a lane scores
@@ -140,6 +139,7 @@ fn add_products(sum: vec4<f32>, key: vec4<f32>, rows: Rows) -> vec4<f32> {
 var<workgroup> query_tile: array<Chunk, ROWS * CHUNKS>;
 const DIGITS: u32 = 2u; // bytes of a weight, the highest first
 override PACKS: u32 = TILE / 4u; // named: naga panics where a nameless size comes before other constants of a pipeline
+const LOG2_E: f32 = 1.4426950408889634;
 const WHOLE: f32 = 65535.0; // the largest weight of a tile
 var<workgroup> weights: array<vec4<f32>, ROWS * WORKGROUP>; // of exact tokens
 var<workgroup> packed: array<array<vec4<u32>, DIGITS>, PACKS>; // bytes of four tokens' weights, for each row
@@ -1020,9 +1020,9 @@ fn soften_tile(tile: Tile, lane: u32) {
       );
     }
     // A hidden token has no weight, even where a row has seen no other.
-    let seen = LOG2_E * max(next, vec4<f32>(0.5 * HIDDEN));
+    let seen = max(next, vec4<f32>(0.5 * HIDDEN));
     for (var i = 0u; i < SPAN; i += 1u) {
-      let weight = exp2(LOG2_E * scores[i] - seen);
+      let weight = exp2(LOG2_E * scores[i] - LOG2_E * seen); // a multiply-add, which rounds less than bytes do
       scores[i] = weight;
       row_sum += weight;
     }

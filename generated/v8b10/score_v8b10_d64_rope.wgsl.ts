@@ -11,7 +11,6 @@ const ROWS: u32 = 4u; // query rows of one workgroup: the components of one vec4
 const LANE_CHUNKS: u32 = 4u; // chunks of a lane that shares a vector with others: columns of a matrix
 const CHUNK_LANES: u32 = CHUNKS / LANE_CHUNKS;
 const ROW_LANES: u32 = ROWS * CHUNK_LANES; // lanes that share all rows' vectors, the first CHUNK_LANES the first row's
-const LOG2_E: f32 = 1.4426950408889634; // what exp2 needs in place of exp, which is two instructions
 const HIDDEN: f32 = -2.0e38; // the score of a token that a row does not see
 const NEAR: u32 = 128u; // distances the rotary table has one by one
 const EXACT_SPAN: u32 = 2u; // tokens of an exact tile that a lane scores

@@ -120,7 +120,7 @@ export const UNIT_COSTS: Readonly<Record<WorkUnit, number>> = {
   // block, and 22. llvmpipe does them while it goes through the lanes of a load. The fitted costs
   // were fitted beside it.
   products: 708,
-  // As long as 7 instructions, of which attention to f16 has 1,214 a token: so many does a large
+  // As long as 7 instructions, of which attention to f16 has 1,218 a token: so many does a large
   // GPU's lane do while it loads a byte (an H200 7, an RX 6800 XT 20).
   bytes: 2900,
   // A GPU idles for a few microseconds.

@@ -610,8 +610,8 @@ export const KERNELS: readonly Mutation[] = [
     ],
     [
       "hidden-tokens-weigh",
-      "let seen = LOG2_E * max(next, vec4<f32>(0.5 * HIDDEN));",
-      "let seen = LOG2_E * next;",
+      "let seen = max(next, vec4<f32>(0.5 * HIDDEN));",
+      "let seen = next;",
       { generate: ATTENTION },
     ],
     [
