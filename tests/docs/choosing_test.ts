@@ -72,7 +72,7 @@ function statedLosses(): { readonly everyToken: readonly string[]; readonly alon
     `${schemes.replace(" ", "/")} ${Number(perplexity)} ${Number(divergence)}`;
   const percent = (cell: string) => /^[+-][\d.]+/.exec(cell)![0];
   const everyToken = rowsBehind("Every token coded").filter((row) => /^\+.* %$/.test(row[1]!))
-    .filter((row) => row.length === 9)
+    .filter((row) => row.length === 10)
     .map(([scheme, perplexity, divergence]) => figure(scheme!, percent(perplexity!), divergence!));
   const measured = rowsBehind("Quality").map(([schemes, _bits, perplexity, divergence]) =>
     figure(schemes!, percent(perplexity!), divergence!)
