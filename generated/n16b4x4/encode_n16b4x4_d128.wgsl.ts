@@ -257,19 +257,24 @@ fn channel_sums(entry: Entry, head: u32, record_first: u32, encode_end: u32, pai
 }
 
 // The levels of the means of two channels, the nearest that a record can hold.
-fn mean_levels(sum: vec2<f32>, pair: u32) -> vec2<u32> {
+fn mean_levels(sum: vec2<f32>, grid: mat2x2<f32>) -> vec2<u32> {
   var level = vec2<u32>();
   for (var above = 1u; above < NORM_LEVELS; above += 1u) {
-    let middle = mean_numbers(vec2<f32>(f32(above) - 0.5), pair);
+    let middle = mean_numbers(vec2<f32>(f32(above) - 0.5), grid);
     level += select(vec2<u32>(), vec2<u32>(1u), sum >= f32(RECORD_TOKENS) * middle);
   }
   return level;
 }
 
 // The means that levels, or numbers between two, stand for.
-fn mean_numbers(levels: vec2<f32>, pair: u32) -> vec2<f32> {
+fn mean_numbers(levels: vec2<f32>, grid: mat2x2<f32>) -> vec2<f32> {
+  return grid[0] + grid[1] * (levels - f32(NORM_LEVELS - 1u) / 2.0);
+}
+
+// The offsets of two channels' means, and their steps.
+fn mean_grid(pair: u32) -> mat2x2<f32> {
   let offset = bitcast<vec2<f32>>(codebook_pair(codebook + 2u * pair, 0u));
-  return offset + grid_pair(pair, STAGES + 1u) / 64.0 * (levels - f32(NORM_LEVELS - 1u) / 2.0);
+  return mat2x2<f32>(offset, grid_pair(pair, STAGES + 1u) / 64.0);
 }
 
 // What two channels' codes stand for, times the tokens' sizes, summed over the record's tokens.
@@ -446,8 +451,9 @@ fn main(
 
   for (var pair = lane; pair < PAIRS; pair += WORKGROUP) {
     let sum = channel_sums(entry, head, record_first, encode_end, pair);
+    let grid = mean_grid(pair);
     sums[pair] = sum;
-    means[pair] = mean_numbers(vec2<f32>(mean_levels(sum, pair)), pair);
+    means[pair] = mean_numbers(vec2<f32>(mean_levels(sum, grid)), grid);
     let given = vec2<u32>(codebook_word(scale_at + 2u * pair), codebook_word(scale_at + 2u * pair + 1u));
     let scale = select(vec2<f32>(1.0), bitcast<vec2<f32>>(given), first_scale != 0u);
     scales[pair] = scale;
@@ -628,7 +634,7 @@ fn main(
   workgroupBarrier();
   for (var pair = lane; pair < PAIRS; pair += WORKGROUP) {
     // Whatever codes miss on average, the means make up for.
-    let levels = mean_levels(sums[pair] - coded_sums(pair), pair);
+    let levels = mean_levels(sums[pair] - coded_sums(pair), mean_grid(pair));
     put(2u * NORM_BITS * pair, levels.x | (levels.y << NORM_BITS));
   }
   workgroupBarrier();

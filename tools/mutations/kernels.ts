@@ -257,8 +257,8 @@ export const KERNELS: readonly Mutation[] = [
     ],
     [
       "means-of-tokens-kept",
-      "mean_levels(sums[pair] - coded_sums(pair), pair)",
-      "mean_levels(sums[pair], pair)",
+      "mean_levels(sums[pair] - coded_sums(pair), mean_grid(pair))",
+      "mean_levels(sums[pair], mean_grid(pair))",
       { generate: "encode_n4b8_d64", tests: ["cache/additive /n4b8/"] },
     ],
     [
