@@ -24,8 +24,11 @@ export interface PolicyOptions {
   readonly sequences: number;
   readonly window: number;
   readonly sinks: number;
-  /** Whether to run the model with each candidate in each place, or to estimate what that would give. */
-  readonly sensitivity: "estimate" | "measure";
+  /**
+   * Whether to run the model with each candidate in each place, through caches or with every token coded in float64, or to
+   * estimate what that would give.
+   */
+  readonly sensitivity: "estimate" | "measure" | "all-coded";
   /** Folder where codebooks are kept for the next run. */
   readonly codebooks?: string;
   /** File of an earlier run whose sensitivities are taken. */
@@ -93,8 +96,8 @@ export function parseArguments(
     .addOption(
       new Option(
         "--sensitivity <kind>",
-        "estimate from gradients, or measure by running each candidate",
-      ).choices(["estimate", "measure"]).default("estimate"),
+        "estimate from gradients, measure by running each candidate in a cache, or with every token coded, in float64 on the CPU",
+      ).choices(["estimate", "measure", "all-coded"]).default("estimate"),
     )
     .option("--codebooks <dir>", "folder to keep codebooks in")
     .option("--from <file>", "take the sensitivities of an earlier run's --json")

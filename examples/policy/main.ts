@@ -33,9 +33,15 @@ import { provideCodebooks } from "../eval/codebook_store.ts";
 import { isLearned } from "../eval/methods.ts";
 import { CANDIDATES, parseArguments, type PolicyOptions } from "./arguments.ts";
 import { type PolicyFile, readSensitivities } from "./sensitivity_file.ts";
-import { measureSensitivities } from "./sensitivities.ts";
+import { measureCodedSensitivities, measureSensitivities } from "./sensitivities.ts";
 
 const WHAT = "Cannot choose a policy";
+
+const SOURCES: Readonly<Record<PolicyOptions["sensitivity"], string>> = {
+  "estimate": "estimated",
+  "measure": "measured",
+  "all-coded": "measured with every token coded",
+};
 
 async function main(argv: readonly string[]): Promise<void> {
   const parsed = parseArguments(argv);
@@ -137,17 +143,19 @@ async function takeSensitivities(
     shareHeads: boolean,
   ): Promise<readonly Sensitivity[]> {
     const codebooks = await learn(schemes.filter(isLearned), shareHeads);
-    const stage = progress.stage(`${sensitivity} sensitivities`);
+    const stage = progress.stage("sensitivities");
+    const options = {
+      checkpoint,
+      codebooks,
+      contexts: held,
+      candidates: schemes.filter((id) => !parseScheme(id).lossless),
+      onProgress: stage.update,
+    };
     const taken = sensitivity === "estimate"
       ? estimateSensitivities(codebooks, heldSamples, schemes.filter(isDataFree))
-      : await measureSensitivities({
-        device,
-        checkpoint,
-        codebooks,
-        contexts: held,
-        candidates: schemes.filter((id) => !parseScheme(id).lossless),
-        onProgress: stage.update,
-      });
+      : sensitivity === "measure"
+      ? await measureSensitivities({ device, ...options })
+      : await measureCodedSensitivities(options);
     stage.done();
     return shareHeads ? taken.map((one) => ({ ...one, shareHeads })) : taken;
   }
@@ -156,8 +164,8 @@ async function takeSensitivities(
     ...(shared.length > 0 ? await take(shared, true) : []),
   ];
   device.destroy();
-  const kind = sensitivity === "estimate" ? "estimated" : "measured";
-  return { source: `${kind} on ${held.length} contexts of ${text.name}`, sensitivities };
+  const source = `${SOURCES[sensitivity]} on ${held.length} contexts of ${text.name}`;
+  return { source, sensitivities };
 }
 
 function isDataFree(scheme: SchemeId): boolean {

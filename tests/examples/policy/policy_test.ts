@@ -12,7 +12,10 @@ import { manifest } from "@couplet/kv/kernels";
 import { mobyDick, spreadContexts } from "../../../examples/demo/texts.ts";
 import { readSensitivities } from "../../../examples/policy/sensitivity_file.ts";
 import { parseArguments, type PolicyOptions } from "../../../examples/policy/arguments.ts";
-import { measureSensitivities } from "../../../examples/policy/sensitivities.ts";
+import {
+  measureCodedSensitivities,
+  measureSensitivities,
+} from "../../../examples/policy/sensitivities.ts";
 import { loadModel, modelCacheOptions } from "../../../examples/engine/mod.ts";
 import { weightedSamples } from "../../../examples/engine/weighted_samples.ts";
 import { requestTestDevice } from "../../../tools/adapter.ts";
@@ -87,6 +90,20 @@ Deno.test("estimateSensitivities agrees with what running each scheme in each pl
   );
   assert.equal(chosen.length, 8);
   assert.ok(total(chosen) < 1.2 * byMeasure.expectedLoss);
+});
+
+Deno.test("measureCodedSensitivities finds what caches lose where codes stand alone in them", async () => {
+  const contexts = [held[0]!.slice(0, 96)];
+  const options = { checkpoint, codebooks, contexts, candidates: ["c4b4"] as const };
+  const coded = await measureCodedSensitivities(options);
+  const cached = await measureSensitivities({ device, ...options });
+  assert.equal(coded.length, 8);
+  for (const [i, { loss, ...place }] of coded.entries()) {
+    const { loss: expected, ...expectedPlace } = cached[i]!;
+    assert.deepEqual(place, expectedPlace);
+    const off = Math.abs(loss / expected - 1);
+    assert.ok(off < 0.02, `${place.layer} ${place.side}: ${loss}, in a cache ${expected}`);
+  }
 });
 
 Deno.test("checkDrift: other text of the same kind fits, keys of another layer do not", () => {
