@@ -412,6 +412,7 @@ var<private> place_step: u32; // from each to the next
 `],
   ["attention/anchored/prepare_digits.hbs", `// Finds what one in digits stands for: a rotation keeps a pair's length, so that it serves all tiles.
 fn prepare_block(entry: Entry, block: Block, lane: u32) {
+{{> (lookup . "prepareSizesPartial")}}
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
   let stride = select(1u, 2u, INTERLEAVED);
   for (var pair = 2u * explicit_bands() + lane; pair < ROTARY_CHUNKS; pair += WORKGROUP) {
@@ -441,6 +442,8 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
   }
   workgroupBarrier();
 }
+`],
+  ["attention/anchored/prepare_sizes_none.hbs", `{{! Keys have no sizes. }}
 `],
   ["attention/anchored/score_anchored.hbs", `{{> (lookup . "codedKeysPartial")}}
 
@@ -638,6 +641,7 @@ fn main(
 {{> (lookup . "beginPartial")}}
 {{> workgroup_share}}
 {{> (lookup . "scalePartial")}}
+{{> (lookup . "prepareValuesPartial")}}
   prepare_block(entry, block, lane);
 {{> peeks}}
   for (var turn = own; turn < end + peeks; turn += 1u) {
@@ -1266,6 +1270,7 @@ fn main(
 {{> (lookup . "partPartial")}}
 {{> workgroup_share}}
 {{> (lookup . "stagePartial")}}
+{{> (lookup . "prepareValuesPartial")}}
 {{> peeks}}
   for (var turn = own; turn < end + peeks; turn += 1u) {
 {{> peeked}}
@@ -1640,6 +1645,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 `],
   ["attention/prepare_none.hbs", `fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
 `],
+  ["attention/prepare_values_none.hbs", `{{! Values need nothing in workgroup memory. }}
+`],
   ["attention/query.hbs", `{{> query_element}}
 {{> query_vector name="query_load4"}}
 `],
@@ -1747,8 +1754,6 @@ fn main(
     row_scores_written[first + token] = low + (row_scores_written[first + token] - low) * factor;
   }
 }
-`],
-  ["attention/remap_none.hbs", `{{!-- Scores count as they are. --}}
 `],
   ["attention/rope/angle_by_distance.hbs", `    let position = entry.start + row / layer.group;
     let distance = position - min({{origin}}, position);
@@ -1990,15 +1995,12 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     first[row] = range.x;
     end[row] = select(0u, range.y, at < block.rows);
   }
-  for (var i = 0u; i < SPAN; i += 1u) {
-    var score = scores[i];
-{{> (lookup . "remapPartial")}}
-    if (SOFTCAP) {
+  if (SOFTCAP) {
+    let cap = vec4<f32>(layer.softcap);
+    for (var i = 0u; i < SPAN; i += 1u) {
       // Clamped because tanh may overflow where it has long been 1.
-      let cap = vec4<f32>(layer.softcap);
-      score = cap * tanh(clamp(score / cap, vec4<f32>(-20.0), vec4<f32>(20.0)));
+      scores[i] = cap * tanh(clamp(scores[i] / cap, vec4<f32>(-20.0), vec4<f32>(20.0)));
     }
-    scores[i] = score;
   }
   // Most tiles are seen whole.
   if (!all((first <= vec4<u32>(tile.first)) & (end >= vec4<u32>(tile.first + TILE)))) {
@@ -3019,77 +3021,48 @@ fn {{side}}_grid(codebook: u32, chunk: u32) -> Grid {
   return Grid(grids[0], grids[1]);
 }
 `],
-  ["schemes/additive/additive_grids_1.hbs", `// Grids of channels 4 chunk to 4 chunk + 3: what the lowest levels stand for, the steps of levels and of means, and the
-// middles of means.
+  ["schemes/additive/additive_grids_1.hbs", `// Grids of channels 4 chunk to 4 chunk + 3: what their lowest levels stand for, steps of levels and of means, middles of means.
 fn {{side}}_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
   let at = codebook + HEAD_DIM + chunk * 4u * {{upper}}_GRID_WORDS;
   let first = codebook_quad(at, 0u);
   let second = codebook_quad(at, 1u);
-  let levels_0 = unpack2x16float(first.x);
-  let levels_1 = unpack2x16float(first.z);
-  let levels_2 = unpack2x16float(second.x);
-  let levels_3 = unpack2x16float(second.z);
+  let levels = halves_across(vec4<u32>(first.xz, second.xz));
   return mat4x4<f32>(
-    vec4<f32>(levels_0.x, levels_1.x, levels_2.x, levels_3.x),
-    vec4<f32>(levels_0.y, levels_1.y, levels_2.y, levels_3.y) / 64.0,
-    vec4<f32>(
-      unpack2x16float(first.y).x,
-      unpack2x16float(first.w).x,
-      unpack2x16float(second.y).x,
-      unpack2x16float(second.w).x,
-    ) / 64.0,
+    levels[0],
+    levels[1] / 64.0,
+    halves_across(vec4<u32>(first.yw, second.yw))[0] / 64.0,
     bitcast<vec4<f32>>(codebook_quad(codebook, chunk)),
   );
 }
 `],
-  ["schemes/additive/additive_grids_2.hbs", `// Grids of channels 4 chunk to 4 chunk + 3: what the lowest levels stand for together, the steps of levels and of means, and the
-// middles of means.
+  ["schemes/additive/additive_grids_2.hbs", `// Grids of channels 4 chunk to 4 chunk + 3: what their lowest levels stand for, steps of levels and of means, middles of means.
 fn {{side}}_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
   let at = codebook + HEAD_DIM + chunk * 4u * {{upper}}_GRID_WORDS;
   let first = codebook_quad(at, 0u);
   let second = codebook_quad(at, 1u);
-  let lows_0 = unpack2x16float(first.x);
-  let lows_1 = unpack2x16float(first.z);
-  let lows_2 = unpack2x16float(second.x);
-  let lows_3 = unpack2x16float(second.z);
-  let steps_0 = unpack2x16float(first.y);
-  let steps_1 = unpack2x16float(first.w);
-  let steps_2 = unpack2x16float(second.y);
-  let steps_3 = unpack2x16float(second.w);
+  let lows = halves_across(vec4<u32>(first.xz, second.xz));
+  let steps = halves_across(vec4<u32>(first.yw, second.yw));
   return mat4x4<f32>(
-    vec4<f32>(lows_0.x, lows_1.x, lows_2.x, lows_3.x) + vec4<f32>(lows_0.y, lows_1.y, lows_2.y, lows_3.y),
-    vec4<f32>(steps_0.x, steps_1.x, steps_2.x, steps_3.x) / 64.0,
-    vec4<f32>(steps_0.y, steps_1.y, steps_2.y, steps_3.y) / 64.0,
+    lows[0] + lows[1],
+    steps[0] / 64.0,
+    steps[1] / 64.0,
     bitcast<vec4<f32>>(codebook_quad(codebook, chunk)),
   );
 }
 `],
-  ["schemes/additive/additive_grids_4.hbs", `// What the lowest levels of a channel stand for together.
-fn {{side}}_low(first: u32, second: u32) -> f32 {
-  let lows = vec4<f32>(unpack2x16float(first), unpack2x16float(second));
-  return dot(lows, vec4<f32>(1.0));
-}
-
-// Grids of channels 4 chunk to 4 chunk + 3: what the lowest levels stand for, the steps of levels and of means, and the
-// middles of means.
+  ["schemes/additive/additive_grids_4.hbs", `// Grids of channels 4 chunk to 4 chunk + 3: what their lowest levels stand for, steps of levels and of means, middles of means.
 fn {{side}}_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
   let at = codebook + HEAD_DIM + chunk * 4u * {{upper}}_GRID_WORDS;
   let first = codebook_quad(at, 0u);
   let second = codebook_quad(at, 1u);
   let third = codebook_quad(at, 2u);
-  let steps_0 = unpack2x16float(first.z);
-  let steps_1 = unpack2x16float(second.y);
-  let steps_2 = unpack2x16float(third.x);
-  let steps_3 = unpack2x16float(third.w);
+  let lows = halves_across(vec4<u32>(first.xw, second.z, third.y));
+  let more = halves_across(vec4<u32>(first.y, second.xw, third.z));
+  let steps = halves_across(vec4<u32>(first.z, second.y, third.xw));
   return mat4x4<f32>(
-    vec4<f32>(
-      {{side}}_low(first.x, first.y),
-      {{side}}_low(first.w, second.x),
-      {{side}}_low(second.z, second.w),
-      {{side}}_low(third.y, third.z),
-    ),
-    vec4<f32>(steps_0.x, steps_1.x, steps_2.x, steps_3.x) / 64.0,
-    vec4<f32>(steps_0.y, steps_1.y, steps_2.y, steps_3.y) / 64.0,
+    lows[0] + lows[1] + more[0] + more[1],
+    steps[0] / 64.0,
+    steps[1] / 64.0,
     bitcast<vec4<f32>>(codebook_quad(codebook, chunk)),
   );
 }
@@ -3133,7 +3106,19 @@ fn {{side}}_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
   }
   workgroupBarrier();
 `],
-  ["schemes/additive/base_none.hbs", `{{! Tables of q.centroid count from 0. }}
+  ["schemes/additive/base_means.hbs", `  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  if (lane < CHUNKS) {
+    let mean_step = key_grids(codebook, lane)[2];
+    let rows = query_rows(lane);
+    mean_rows[lane] =
+      mat4x4<f32>(rows[0] * mean_step, rows[1] * mean_step, rows[2] * mean_step, rows[3] * mean_step);
+  }
+  lowest_score = vec4<f32>();
+  for (var chunk = lane % LANES; chunk < CHUNKS; chunk += LANES) {
+    let grids = key_grids(codebook, chunk);
+    lowest_score = add_products(lowest_score, grids[3] - 7.5 * grids[2], query_rows(chunk));
+  }
+  workgroupBarrier();
 `],
   ["schemes/additive/centroid_words_c2.hbs", `alias Words = u32; // of a centroid: half a word
 
@@ -3216,15 +3201,13 @@ fn coded_key8(grids: array<mat4x4<f32>, 2>, block: Block, at: KeyAt, chunk: u32)
   );
 }
 `],
-  ["schemes/additive/consecutive_sizes.hbs", `  // Sizes of the lane's tokens lie in one word.
-  let sizes = key_records[key_record + (HEAD_DIM + key_at[0].token) / 8u];
-{{#each coded.pages}}
-  if ({{index}}u < SPAN) {
-    let size = size_of(codebook + KEY_SIZES, sizes, {{place}}.token);
-    scores[{{index}}] = mean_score + size * (low_score + scores[{{index}}]);
-    key_at[{{index}}].word = select(key_at[{{index}}].word, bitcast<u32>(size), tile.coded);
+  ["schemes/additive/consecutive_sizes.hbs", `  if (tile.coded) {
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let size = key_size(key_record, i);
+      scores[i] = mean_score + size * (low_score + scores[i]);
+      key_at[i].word = bitcast<u32>(size);
+    }
   }
-{{/each}}
 `],
   ["schemes/additive/digits_added.hbs", `  let centroids = codebook_word(codebook + KEY_SIZES + 8u);
   let coded_chunks = trips(tile, true, CHUNKS);
@@ -3602,21 +3585,54 @@ fn part_levels(word: u32) -> Numbers {
 `],
   ["schemes/additive/extend_none.hbs", `{{! One stage has the codes. }}
 `],
+  ["schemes/additive/fill_shares.hbs", `  if (lane < CHUNKS) {
+    let grids = value_grids(codebook, lane);
+    {{shares}}[lane] = grids[2] / grids[1];
+  }
+`],
+  ["schemes/additive/fill_shares_none.hbs", `{{! They are filled elsewhere. }}
+`],
   ["schemes/additive/find_places_paged.hbs", `  first_place = select(lane, lane / LANES * PAGE_TOKENS + lane % LANES, tile.coded);
   place_step = select(PAGE_TOKENS, LANES, tile.coded);
 `],
-  ["schemes/additive/finish_added.hbs", `// Values are mixed as sums of levels, with weights times the tokens' sizes. Lowest levels and means, which those of a page share,
-// are mixed page by page, in steps of levels. Steps come when all is summed.
+  ["schemes/additive/finish_added.hbs", `// Values are mixed as sums of levels, with weights times the tokens' sizes, and means page by page, in steps of levels. Steps and
+// what all tokens share, the lowest levels and those of means, come when all is summed.
 var<private> value_first: u32; // the first word of the centroids
+var<private> sized_sum: vec4<f32>; // of the lane's weights of coded tokens, times their sizes
+var<workgroup> value_sizes: array<f32, SIZES>;
+{{> (lookup . "sharesPartial")}}
 
-{{> (lookup . "pageSumsPartial")}}
+// Puts what every coded tile takes of a codebook into workgroup memory.
+fn prepare_values(block: Block, lane: u32) {
+  let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
+  value_first = layer.value_codebook + codebook_word(codebook + VALUE_SIZES + 8u);
+  if (lane < SIZES) {
+    value_sizes[lane] = size_at(codebook + VALUE_SIZES, lane);
+  }
+{{> (lookup . "blockSharesPartial")}}
+}
+
+// The size of the lane's coded token i, of the record at record.
+fn value_size(record: u32, i: u32) -> f32 {
+  let place = size_place(i);
+  return value_sizes[(value_records[record + HEAD_DIM / 8u + place.x] >> place.y) & (SIZES - 1u)];
+}
 
 fn finish_coded(entry: Entry, block: Block, lane: u32) {
   let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
+  workgroupBarrier();
+  tops[lane] = sized_sum;
+  workgroupBarrier();
   if (lane < ROW_LANES) {
+    let row = lane / CHUNK_LANES;
+    var sized = 0.0;
+    for (var other = 0u; other < WORKGROUP; other += 1u) {
+      sized += tops[other][row];
+    }
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
       let grids = value_grids(codebook, lane_chunk(lane) + i);
-      sums[i] = grids[1] * sums[i] + grids[3] * row_sums[lane / CHUNK_LANES];
+      let shared_mean = grids[3] - 7.5 * grids[2];
+      sums[i] = grids[1] * sums[i] + grids[0] * sized + shared_mean * row_sums[row];
     }
   }
 }
@@ -3671,6 +3687,21 @@ fn key_grid(codebook: u32, chunk: u32) -> Grid {
   return Grid(grids[0], grids[1]);
 }
 `],
+  ["schemes/additive/key_sizes.hbs", `var<workgroup> key_sizes: array<f32, SIZES>;
+
+fn prepare_sizes(block: Block, lane: u32) {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  if (lane < SIZES) {
+    key_sizes[lane] = size_at(codebook + KEY_SIZES, lane);
+  }
+}
+
+// The size of the lane's coded token i, of the record at record.
+fn key_size(record: u32, i: u32) -> f32 {
+  let place = size_place(i);
+  return key_sizes[(key_records[record + HEAD_DIM / 8u + place.x] >> place.y) & (SIZES - 1u)];
+}
+`],
   ["schemes/additive/key_steps_added.hbs", `fn key_steps(codebook: u32, chunk: u32) -> Grid {
   let grids = key_grids(codebook, chunk);
   return Grid(grids[0], grids[1]);
@@ -3687,9 +3718,9 @@ fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32
   let side_codebook = select(layer.value_codebook, 0u, SIDE == 0u);
   let centroids = side_codebook + codebook_word(codebook + {{upper}}_SIZES + 8u);
   let levels = levels_of({{side}}_word(centroids, record + {{upper}}_METADATA_WORDS, token, chunk));
-  let size_word = {{side}}_records[record + (HEAD_DIM + token) / 8u];
+  let level = ({{side}}_records[record + (HEAD_DIM + token) / 8u] >> (token % 8u * 4u)) & (SIZES - 1u);
   let mean = {{side}}_mean_grids(codebook, record, chunk)[3];
-  return mean + size_of(codebook + {{upper}}_SIZES, size_word, token) * (grid.low + levels * grid.step);
+  return mean + size_at(codebook + {{upper}}_SIZES, level) * (grid.low + levels * grid.step);
 }
 `],
   ["schemes/additive/lut_added.hbs", `  let coded_codes = trips(tile, true, KEY_CODES);
@@ -3701,9 +3732,13 @@ var<workgroup> lut: array<vec4<f32>, LUT_ENTRIES>;
   ["schemes/additive/mean_grids.hbs", `// The same, with the means of the record at record in place of their middles.
 fn {{side}}_mean_grids(codebook: u32, record: u32, chunk: u32) -> mat4x4<f32> {
   var grids = {{side}}_grids(codebook, chunk);
-  grids[3] += mean_levels({{side}}_records[record + chunk / 2u] >> (chunk % 2u * 16u)) * grids[2];
+  let numbers = mean_numbers({{side}}_records[record + chunk / 2u] >> (chunk % 2u * 16u));
+  grids[3] += (numbers - 7.5) * grids[2];
   return grids;
 }
+`],
+  ["schemes/additive/mean_rows.hbs", `var<workgroup> mean_rows: array<mat4x4<f32>, CHUNKS>; // queries times the steps of means
+var<private> lowest_score: vec4<f32>; // of means whose levels are 0, in the chunks that the lane scores
 `],
   ["schemes/additive/means_mixed.hbs", `{{! Means are mixed page by page. }}
 `],
@@ -3716,44 +3751,46 @@ fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f3
   }
 }
 `],
-  ["schemes/additive/mix_page_means.hbs", `  // Mixes what the tokens of a page share, a page a slice.
+  ["schemes/additive/mix_page_means.hbs", `  // Mixes the means, which the tokens of a page share, a page a slice.
+  if (tile.coded) {
+    {{shares}}[CHUNKS + lane] = own_weight;
+{{> (lookup . "tileSharesPartial")}}
+  }
+  workgroupBarrier();
   for (var page = slice; page < select(0u, SPAN, tile.coded && !skipped); page += SLICES) {
-    var weight = mat2x4<f32>();
+    var weight = vec4<f32>();
     for (var other = 0u; other < LANES; other += 1u) {
-      weight += lane_weights_of(page * LANES + other);
+      weight += {{shares}}[CHUNKS + page * LANES + other];
     }
     let record = page_word(entry.slot, block.head, first_page + page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
       let word = value_records[record + (chunk + i) / 2u] >> (i % 2u * 16u);
-      let ratio = ratios_of(chunk + i);
-      mixed[i] += weighted(mean_levels(word) * ratio[0], weight[0]) + weighted(ratio[1], weight[1]);
+      mixed[i] += weighted(mean_numbers(word) * {{shares}}[chunk + i], weight);
     }
   }
 `],
   ["schemes/additive/mix_tile_added.hbs", `  // Puts weights, of coded tokens times sizes, into workgroup memory.
   let own_page = first_page + lane / LANES;
   let own_record = page_word(entry.slot, block.head, own_page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
-  var own_weights = mat2x4<f32>();
+  var own_weight = vec4<f32>();
+  var sized = vec4<f32>();
   for (var i = 0u; i < SPAN; i += 1u) {
-    let place = first_place + i * place_step;
-    let word = value_records[own_record + (HEAD_DIM + place % PAGE_TOKENS) / 8u];
-    let weight = scores[i] * select(1.0, size_of(codebook + VALUE_SIZES, word, place), tile.coded);
-    weights[place] = weight;
-    own_weights += mat2x4<f32>(scores[i], weight);
+    let weight = scores[i] * select(1.0, value_size(own_record, i), tile.coded);
+    weights[first_place + i * place_step] = weight;
+    own_weight += scores[i];
+    sized += weight;
   }
-{{> share_lane_weights}}
+  sized_sum += select(vec4<f32>(), sized, tile.coded && !skipped);
 {{> mix_page_means}}
 `],
   ["schemes/additive/mix_tile_added_integers.hbs", `  // Packs weights, of coded tokens times sizes, and puts those of exact tokens into workgroup memory.
   let own_page = first_page + lane / LANES;
   let own_record = page_word(entry.slot, block.head, own_page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
-  var own_weights = mat2x4<f32>();
+  var own_weight = vec4<f32>();
   var largest = vec4<f32>(1.0e-30);
   for (var i = 0u; i < SPAN; i += 1u) {
-    let place = first_place + i * place_step;
-    let word = value_records[own_record + (HEAD_DIM + place % PAGE_TOKENS) / 8u];
-    own_weights[0] += scores[i];
-    scores[i] *= select(1.0, size_of(codebook + VALUE_SIZES, word, place), tile.coded);
+    own_weight += scores[i];
+    scores[i] *= select(1.0, value_size(own_record, i), tile.coded);
     largest = max(largest, scores[i]);
   }
   weight_unit = top_of(largest, lane) / WHOLE;
@@ -3762,23 +3799,33 @@ fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f3
     for (var half = 0u; half < select(SPAN / 4u, 0u, skipped); half += 1u) {
       sum += pack_weights(half, lane);
     }
-    own_weights[1] = vec4<f32>(sum) * weight_unit;
+    sized_sum += vec4<f32>(sum) * weight_unit;
   } else {
     for (var i = 0u; i < EXACT_SPAN; i += 1u) {
       weights[i * PAGE_TOKENS + lane] = scores[i];
     }
   }
-{{> share_lane_weights}}
 {{> mix_page_means}}
 `],
-  ["schemes/additive/normalised.hbs", `// How far four means lie from their middles, in steps.
-fn mean_levels(word: u32) -> vec4<f32> {
-  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u))) - 7.5;
+  ["schemes/additive/normalised.hbs", `const SIZES: u32 = 16u; // that a token's may be
+
+// The first halves of four words, and the second ones.
+fn halves_across(words: vec4<u32>) -> mat2x4<f32> {
+  let x = unpack2x16float(words.x);
+  let y = unpack2x16float(words.y);
+  let z = unpack2x16float(words.z);
+  let w = unpack2x16float(words.w);
+  return mat2x4<f32>(vec4<f32>(x.x, y.x, z.x, w.x), vec4<f32>(x.y, y.y, z.y, w.y));
 }
 
-// The size of token token, of eight in a word, among those at word sizes.
-fn size_of(sizes: u32, word: u32, token: u32) -> f32 {
-  let level = (word >> (token % 8u * 4u)) & 15u;
+// The levels of four means, of which 7.5 would be their middles.
+fn mean_numbers(word: u32) -> vec4<f32> {
+  let halves = vec2<u32>(word, word >> 4u) & vec2<u32>(0x0f0fu);
+  return vec4<f32>(vec4<i32>((halves.xyxy >> vec4<u32>(0u, 0u, 8u, 8u)) & vec4<u32>(255u)));
+}
+
+// What level level stands for, of the sizes at word sizes.
+fn size_at(sizes: u32, level: u32) -> f32 {
   return unpack2x16float(codebook_word(sizes + level / 2u))[level % 2u];
 }
 `],
@@ -3800,58 +3847,39 @@ fn size_of(sizes: u32, word: u32, token: u32) -> f32 {
 
 {{> normalised}}
 `],
-  ["schemes/additive/page_sums.hbs", `var<workgroup> lane_weights: array<mat2x4<f32>, WORKGROUP>; // sums of each lane's tokens, without sizes and with them
-var<workgroup> ratios: array<mat2x4<f32>, CHUNKS>; // steps of means, and lowest levels, in steps of levels
-
-fn keep_lane_weights(tile: Tile, lane: u32, sums: mat2x4<f32>) {
-  lane_weights[lane] = sums;
-}
-
-fn lane_weights_of(lane: u32) -> mat2x4<f32> {
-  return lane_weights[lane];
-}
-
-fn keep_ratios(tile: Tile, chunk: u32, own: mat2x4<f32>) {
-  ratios[chunk] = own;
-}
-
-fn ratios_of(chunk: u32) -> mat2x4<f32> {
-  return ratios[chunk];
-}
+  ["schemes/additive/page_mean_loaded.hbs", `  var score = vec4<f32>();
+  for (var chunk = lane % LANES; chunk < select(0u, CHUNKS, tile.coded); chunk += LANES) {
+    score = add_products(score, key_mean_grids(codebook, record, chunk)[3], query_rows(chunk));
+  }
 `],
-  ["schemes/additive/page_sums_within.hbs", `// In the memory of exact tokens' weights, which a coded tile does not use:
-// sums of each lane's tokens, without sizes and with them,
-fn keep_lane_weights(tile: Tile, lane: u32, sums: mat2x4<f32>) {
-  if (tile.coded) {
-    weights[2u * lane] = sums[0];
-    weights[2u * lane + 1u] = sums[1];
+  ["schemes/additive/page_mean_stepped.hbs", `  var score = lowest_score;
+  for (var chunk = lane % LANES; chunk < select(0u, CHUNKS, tile.coded); chunk += LANES) {
+    let numbers = mean_numbers(key_records[record + chunk / 2u] >> (chunk % 2u * 16u));
+    score = add_products(score, numbers, mean_rows[chunk]);
   }
-}
-
-fn lane_weights_of(lane: u32) -> mat2x4<f32> {
-  return mat2x4<f32>(weights[2u * lane], weights[2u * lane + 1u]);
-}
-
-// and behind them steps of means, and lowest levels, in steps of levels.
-fn keep_ratios(tile: Tile, chunk: u32, own: mat2x4<f32>) {
-  if (tile.coded) {
-    weights[2u * (WORKGROUP + chunk)] = own[0];
-    weights[2u * (WORKGROUP + chunk) + 1u] = own[1];
-  }
-}
-
-fn ratios_of(chunk: u32) -> mat2x4<f32> {
-  return mat2x4<f32>(weights[2u * (WORKGROUP + chunk)], weights[2u * (WORKGROUP + chunk) + 1u]);
-}
 `],
   ["schemes/additive/places_consecutive.hbs", `{{> places_anchored}}
 override LANES: u32 = WORKGROUP / SPAN; // that share a page
+
+// Where the size of the lane's coded token i stands: the word, of those of a page, and the bit.
+fn size_place(i: u32) -> vec2<u32> {
+  return vec2<u32>(first_place % PAGE_TOKENS / 8u, (first_place % 8u + i) * 4u);
+}
 `],
   ["schemes/additive/places_paged.hbs", `
 // Of a coded tile, a lane has tokens of one page: it loads what those of a page share once.
 override LANES: u32 = WORKGROUP / SPAN; // that share a page
 var<private> first_place: u32; // of the lane's tokens in the tile
 var<private> place_step: u32; // from each to the next
+
+// Where the size of the lane's coded token i stands: the word, of those of a page, and the bit.
+fn size_place(i: u32) -> vec2<u32> {
+  return vec2<u32>((first_place % PAGE_TOKENS + i * LANES) / 8u, first_place % 8u * 4u);
+}
+`],
+  ["schemes/additive/prepare_sizes.hbs", `  prepare_sizes(block, lane);
+`],
+  ["schemes/additive/prepare_values.hbs", `  prepare_values(block, lane);
 `],
   ["schemes/additive/quad_of_pairs.hbs", `// Words first + 4 quad to first + 4 quad + 3; first is a multiple of 4.
 fn codebook_quad(first: u32, quad: u32) -> vec4<u32> {
@@ -3893,8 +3921,11 @@ fn codebook_quad(first: u32, quad: u32) -> vec4<u32> {
 
 {{> (lookup . "valuesPartial")}}
 
+{{> key_sizes}}
+
 fn prepare_block(entry: Entry, block: Block, lane: u32) {
 {{> load_queries}}
+  prepare_sizes(block, lane);
   workgroupBarrier();
 {{> (lookup . "basePartial")}}
 }
@@ -3905,10 +3936,7 @@ fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   let position = min(tile.first + lane / LANES * PAGE_TOKENS, tile.end - 1u);
   let page = (position - min(layer.sinks, position)) / PAGE_TOKENS;
   let record = page_word(entry.slot, block.head, page, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
-  var score = vec4<f32>();
-  for (var chunk = lane % LANES; chunk < select(0u, CHUNKS, tile.coded); chunk += LANES) {
-    score = add_products(score, key_mean_grids(codebook, record, chunk)[3], query_rows(chunk));
-  }
+{{> (lookup . "pageMeanPartial")}}
   page_parts[lane] = score;
   workgroupBarrier();
 }
@@ -3928,11 +3956,10 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   for (var part = 0u; part < LANES; part += 1u) {
     page_score += page_parts[lane / LANES * LANES + part];
   }
-  for (var i = 0u; i < SPAN; i += 1u) {
-    let token = key_at[i].token;
-    let word = key_records[key_at[0].word - metadata + (HEAD_DIM + token) / 8u];
-    let coded = page_score + size_of(codebook + KEY_SIZES, word, token) * scores[i];
-    scores[i] = select(scores[i], coded, tile.coded);
+  if (tile.coded) {
+    for (var i = 0u; i < SPAN; i += 1u) {
+      scores[i] = page_score + key_size(key_at[0].word - metadata, i) * scores[i];
+    }
   }
 }
 `],
@@ -3948,7 +3975,11 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 
 {{> added_pairs}}
 
-fn prepare_block(entry: Entry, block: Block, lane: u32) {}
+{{> key_sizes}}
+
+fn prepare_block(entry: Entry, block: Block, lane: u32) {
+  prepare_sizes(block, lane);
+}
 
 {{> (lookup . "preparePartial")}}
 
@@ -3993,6 +4024,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 
 {{> digit_products}}
 
+{{> key_sizes}}
+
 {{> prepare_digits}}
 
 {{> turned_means}}
@@ -4036,7 +4069,11 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 
 {{> coded_keys_added}}
 
-fn prepare_block(entry: Entry, block: Block, lane: u32) {}
+{{> key_sizes}}
+
+fn prepare_block(entry: Entry, block: Block, lane: u32) {
+  prepare_sizes(block, lane);
+}
 
 {{> (lookup . "preparePartial")}}
 
@@ -4045,11 +4082,10 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
   key_first = codebook_word(codebook + KEY_SIZES + 8u);
   key_record = key_at[0].word;
-  for (var i = 0u; i < SPAN; i += 1u) {
-    let token = key_at[i].token;
-    let word = key_records[key_record + (HEAD_DIM + token) / 8u];
-    let size = size_of(codebook + KEY_SIZES, word, token);
-    key_at[i].word = select(key_at[i].word, bitcast<u32>(size), tile.coded);
+  if (tile.coded) {
+    for (var i = 0u; i < SPAN; i += 1u) {
+      key_at[i].word = bitcast<u32>(key_size(key_record, i));
+    }
   }
   let coded_chunks = trips(tile, true, CHUNKS);
   let exact_chunks = trips(tile, false, CHUNKS);
@@ -4129,13 +4165,11 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
         }
       }
 `],
-  ["schemes/additive/share_lane_weights.hbs", `  keep_lane_weights(tile, lane, own_weights);
-  value_first = layer.value_codebook + codebook_word(codebook + VALUE_SIZES + 8u);
-  if (lane < CHUNKS) {
-    let grids = value_grids(codebook, lane);
-    keep_ratios(tile, lane, mat2x4<f32>(grids[2] / grids[1], grids[0] / grids[1]));
-  }
-  workgroupBarrier();
+  ["schemes/additive/shares.hbs", `// Steps of means, in steps of levels, and sums of each lane's weights, without sizes.
+var<workgroup> page_shares: array<vec4<f32>, CHUNKS + WORKGROUP>;
+`],
+  ["schemes/additive/shares_within.hbs", `// The weights of exact tokens lend their memory, which a coded tile does not use: to steps of means, in steps of levels, and to sums
+// of each lane's weights, without sizes.
 `],
   ["schemes/additive/sized_keys.hbs", `// The lane's coded token i behind its first, in the same page, which is a record.
 fn key_behind(i: u32) -> KeyAt {
@@ -4192,6 +4226,10 @@ fn channel_sums(entry: Entry, head: u32, record_first: u32, encode_end: u32, pai
   ["schemes/additive/table_added.hbs", `  let coded_codes = trips(tile, true, KEY_CODES);
   let first = table_of(block) * TABLE_ENTRIES;
 {{> table_sums}}
+`],
+  ["schemes/additive/table_values.hbs", `{{> table_place}}
+
+{{> mean_rows}}
 `],
   ["schemes/additive/token_part_c2.hbs", `// Channels 2 part and 2 part + 1.
 fn token_part(token: Token, part: u32) -> Numbers {
@@ -4286,6 +4324,9 @@ fn score_means(entry: Entry, block: Block, tile: Tile, lane: u32) {
     weights[mean_place(page, pair)] = turned_mean(codebook, record, angle, pair);
   }
 }
+`],
+  ["schemes/additive/unit_sized.hbs", `    let kept = rescale;
+    sized_sum *= rescale;
 `],
   ["schemes/additive/word_of_pair.hbs", `fn codebook_word(at: u32) -> u32 {
   return codebook_pair(at, 0u)[at % 2u];

@@ -68,6 +68,7 @@ export function integerMix(digits: number): Context {
     flushPartial: "flush_sums",
     sumUnitsPartial: "sum_units",
     softenedPartial: "kept_weight",
+    prepareValuesPartial: "prepare_values_none",
     mixPagesPartial: "mix_quads",
     digits: digitsFrom(digits),
     whole: `${256 ** digits - 1}.0`,
@@ -176,6 +177,7 @@ export function anchoredIntegerScore(
     packs: span * Math.max(16, headDim / 4),
     ...queryBytes(digits),
     laneMeansPartial: "lane_means_none",
+    prepareSizesPartial: "prepare_sizes_none",
     digitChunks: KEY_CHUNKS.map((chunk) => ({
       chunk,
       half: half(chunk),

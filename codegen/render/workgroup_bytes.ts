@@ -14,21 +14,20 @@ const SIZES: Readonly<Record<string, number>> = {
   "vec4<u32>": 16,
   "vec4<f16>": 8,
   "mat2x4<f32>": 32,
+  "mat4x4<f32>": 64,
 };
 
+/** A sum of products of constants, each of which may be divided by others. */
 function evaluate(expression: string, constants: ReadonlyMap<string, number>): number {
-  return expression.split("*").reduce(
-    (product, factor) =>
-      product * factor.split("/").map((term) => {
-        const name = term.trim().replace(/^\(|\)$/g, "");
-        const value = constants.get(name) ?? Number(name.replace(/u$/, ""));
-        if (!Number.isFinite(value)) {
-          throw new TypeError(`Cannot evaluate "${expression}" of a kernel`);
-        }
-        return value;
-      }).reduce((quotient, divisor) => quotient / divisor),
-    1,
-  );
+  const valueOf = (term: string) => {
+    const name = term.trim().replace(/^\(|\)$/g, "");
+    const value = constants.get(name) ?? Number(name.replace(/u$/, ""));
+    if (!Number.isFinite(value)) throw new TypeError(`Cannot evaluate "${expression}" of a kernel`);
+    return value;
+  };
+  const factorOf = (factor: string) => factor.split("/").map(valueOf).reduce((a, b) => a / b);
+  const productOf = (product: string) => product.split("*").map(factorOf).reduce((a, b) => a * b);
+  return expression.split("+").map(productOf).reduce((a, b) => a + b);
 }
 
 /** The total over all `var<workgroup>` variables. */

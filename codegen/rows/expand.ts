@@ -110,6 +110,7 @@ const MIXED_PLAIN: Context = {
   unitPartial: "unit_none",
   sumUnitsPartial: "sum_units_none",
   softenedPartial: "softened_weight",
+  prepareValuesPartial: "prepare_values_none",
   mixTilePartial: "mix_tile_none",
   mixPagesPartial: "mix_pages",
 };
@@ -161,10 +162,7 @@ function variantBinding(variant: KeyVariant): BindingName[] {
 /** How coded keys are read and scored, in a kernel of their own or a fused one. */
 function scoreContext(keys: SchemeKernels, variant: KeyVariant, digits?: number): Context {
   const integers = digits && keys.integers!.score(variant, digits);
-  return {
-    ...(integers || { key: keys.keys(KEY_CHANNELS, variant), ...keys.score(variant) }),
-    remapPartial: keys.remap ?? "remap_none",
-  };
+  return integers || { key: keys.keys(KEY_CHANNELS, variant), ...keys.score(variant) };
 }
 
 /** How coded values are read and mixed, in a kernel of their own or a fused one. */

@@ -28,6 +28,22 @@ import type { SchemeKernels } from "./scheme_kernels.ts";
 /** Most entries of a lookup table of q.centroid: a fourth of the base workgroup memory. */
 const LUT_ENTRIES = BASE_WORKGROUP_BYTES / 4 / (4 * BLOCK_ROWS);
 
+/** What pages' means are mixed with has workgroup memory of its own, and steps are loaded once. */
+const SHARES: Context = {
+  shares: "page_shares",
+  sharesPartial: "shares",
+  blockSharesPartial: "fill_shares",
+  tileSharesPartial: "fill_shares_none",
+};
+
+/** It has memory that scoring uses, too, and steps are loaded for each tile. */
+const SHARES_WITHIN: Context = {
+  shares: "weights",
+  sharesPartial: "shares_within",
+  blockSharesPartial: "fill_shares_none",
+  tileSharesPartial: "fill_shares",
+};
+
 /** Channels of a key that are read at once: those of a load of four words, where there are as many. */
 const WIDE_CHANNELS = 16;
 
@@ -154,12 +170,12 @@ export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels 
       };
     }
     const way = {
-      plain: ["stepped_rows", "base_lows", "added_dot"],
-      lut: ["lut_entries", "base_lut", "lut_added"],
-      table: ["table_place", "base_none", "table_added"],
-      table16: ["table_place", "base_none", "table16_added"],
+      plain: ["stepped_rows", "base_lows", "added_dot", "page_mean_loaded"],
+      lut: ["lut_entries", "base_lut", "lut_added", "page_mean_loaded"],
+      table: ["table_values", "base_means", "table_added", "page_mean_stepped"],
+      table16: ["table_values", "base_means", "table16_added", "page_mean_stepped"],
     } as const;
-    const [valuesPartial, basePartial, codedSumsPartial] = way[variant];
+    const [valuesPartial, basePartial, codedSumsPartial, pageMeanPartial] = way[variant];
     return {
       ...rows,
       headerPartial: `header_${variant}`,
@@ -167,6 +183,7 @@ export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels 
       valuesPartial,
       basePartial,
       codedSumsPartial,
+      pageMeanPartial,
       ...(variant === "plain" ? { coded } : {}),
     };
   }
@@ -190,9 +207,11 @@ export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels 
     score,
     mix: {
       mixPartial: "mix_added",
-      pageSumsPartial: "page_sums",
+      ...SHARES,
       mixPagePartial: "mix_page_none",
+      unitPartial: "unit_sized",
       softenedPartial: "softened_added",
+      prepareValuesPartial: "prepare_values",
       mixTilePartial: "mix_tile_added",
     },
     ...(channels === 2 ? {} : {
@@ -203,12 +222,14 @@ export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels 
           ...added(scheme, numbers, "words"),
         }),
         mix: (variant) => ({
-          unitPartial: "unit_none",
+          unitPartial: "unit_sized",
           flushPartial: "flush_scaled",
           sumUnitsPartial: "sum_units_none",
           softenedPartial: "softened_added",
+          prepareValuesPartial: "prepare_values",
           finishPartial: "finish_added",
-          pageSumsPartial: "page_sums_within",
+          // With digits of anchored queries, workgroup memory is full.
+          ...(variant === "anchored" ? SHARES_WITHIN : SHARES),
           mixTilePartial: "mix_tile_added_integers",
           quadsPartial: variant === "anchored" ? "quads_consecutive_added" : "quads_paged",
         }),
@@ -225,6 +246,7 @@ export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels 
               codedKeysPartial: "coded_keys_added",
               scorePartial: "score_added_anchored_integers",
               laneMeansPartial: "lane_means",
+              prepareSizesPartial: "prepare_sizes",
             };
           }
           return variant !== "plain" ? undefined : {
@@ -238,6 +260,7 @@ export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels 
             valuesPartial: "digits",
             basePartial: "base_digits",
             codedSumsPartial: "digits_added",
+            pageMeanPartial: "page_mean_loaded",
             keyStepsPartial: "key_steps_added",
           };
         },

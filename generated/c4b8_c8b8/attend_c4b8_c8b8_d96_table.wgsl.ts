@@ -501,14 +501,12 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     first[row] = range.x;
     end[row] = select(0u, range.y, at < block.rows);
   }
-  for (var i = 0u; i < SPAN; i += 1u) {
-    var score = scores[i];
-    if (SOFTCAP) {
+  if (SOFTCAP) {
+    let cap = vec4<f32>(layer.softcap);
+    for (var i = 0u; i < SPAN; i += 1u) {
       // Clamped because tanh may overflow where it has long been 1.
-      let cap = vec4<f32>(layer.softcap);
-      score = cap * tanh(clamp(score / cap, vec4<f32>(-20.0), vec4<f32>(20.0)));
+      scores[i] = cap * tanh(clamp(scores[i] / cap, vec4<f32>(-20.0), vec4<f32>(20.0)));
     }
-    scores[i] = score;
   }
   // Most tiles are seen whole.
   if (!all((first <= vec4<u32>(tile.first)) & (end >= vec4<u32>(tile.first + TILE)))) {

@@ -221,6 +221,11 @@ var<private> first_place: u32; // of the lane's tokens in the tile
 var<private> place_step: u32; // from each to the next
 override LANES: u32 = WORKGROUP / SPAN; // that share a page
 
+// Where the size of the lane's coded token i stands: the word, of those of a page, and the bit.
+fn size_place(i: u32) -> vec2<u32> {
+  return vec2<u32>(first_place % PAGE_TOKENS / 8u, (first_place % 8u + i) * 4u);
+}
+
 // A workgroup serves ROWS query rows of one KV head: row = token * group + query head of the group.
 struct Block {
   head: u32, // among those bound
@@ -299,35 +304,39 @@ fn codebook_quad(first: u32, quad: u32) -> vec4<u32> {
   return vec4<u32>(codebook_pair(first, 2u * quad), codebook_pair(first, 2u * quad + 1u));
 }
 
-// How far four means lie from their middles, in steps.
-fn mean_levels(word: u32) -> vec4<f32> {
-  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u))) - 7.5;
+const SIZES: u32 = 16u; // that a token's may be
+
+// The first halves of four words, and the second ones.
+fn halves_across(words: vec4<u32>) -> mat2x4<f32> {
+  let x = unpack2x16float(words.x);
+  let y = unpack2x16float(words.y);
+  let z = unpack2x16float(words.z);
+  let w = unpack2x16float(words.w);
+  return mat2x4<f32>(vec4<f32>(x.x, y.x, z.x, w.x), vec4<f32>(x.y, y.y, z.y, w.y));
 }
 
-// The size of token token, of eight in a word, among those at word sizes.
-fn size_of(sizes: u32, word: u32, token: u32) -> f32 {
-  let level = (word >> (token % 8u * 4u)) & 15u;
+// The levels of four means, of which 7.5 would be their middles.
+fn mean_numbers(word: u32) -> vec4<f32> {
+  let halves = vec2<u32>(word, word >> 4u) & vec2<u32>(0x0f0fu);
+  return vec4<f32>(vec4<i32>((halves.xyxy >> vec4<u32>(0u, 0u, 8u, 8u)) & vec4<u32>(255u)));
+}
+
+// What level level stands for, of the sizes at word sizes.
+fn size_at(sizes: u32, level: u32) -> f32 {
   return unpack2x16float(codebook_word(sizes + level / 2u))[level % 2u];
 }
 
-// Grids of channels 4 chunk to 4 chunk + 3: what the lowest levels stand for together, the steps of levels and of means, and the
-// middles of means.
+// Grids of channels 4 chunk to 4 chunk + 3: what their lowest levels stand for, steps of levels and of means, middles of means.
 fn key_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
   let at = codebook + HEAD_DIM + chunk * 4u * KEY_GRID_WORDS;
   let first = codebook_quad(at, 0u);
   let second = codebook_quad(at, 1u);
-  let lows_0 = unpack2x16float(first.x);
-  let lows_1 = unpack2x16float(first.z);
-  let lows_2 = unpack2x16float(second.x);
-  let lows_3 = unpack2x16float(second.z);
-  let steps_0 = unpack2x16float(first.y);
-  let steps_1 = unpack2x16float(first.w);
-  let steps_2 = unpack2x16float(second.y);
-  let steps_3 = unpack2x16float(second.w);
+  let lows = halves_across(vec4<u32>(first.xz, second.xz));
+  let steps = halves_across(vec4<u32>(first.yw, second.yw));
   return mat4x4<f32>(
-    vec4<f32>(lows_0.x, lows_1.x, lows_2.x, lows_3.x) + vec4<f32>(lows_0.y, lows_1.y, lows_2.y, lows_3.y),
-    vec4<f32>(steps_0.x, steps_1.x, steps_2.x, steps_3.x) / 64.0,
-    vec4<f32>(steps_0.y, steps_1.y, steps_2.y, steps_3.y) / 64.0,
+    lows[0] + lows[1],
+    steps[0] / 64.0,
+    steps[1] / 64.0,
     bitcast<vec4<f32>>(codebook_quad(codebook, chunk)),
   );
 }
@@ -335,7 +344,8 @@ fn key_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
 // The same, with the means of the record at record in place of their middles.
 fn key_mean_grids(codebook: u32, record: u32, chunk: u32) -> mat4x4<f32> {
   var grids = key_grids(codebook, chunk);
-  grids[3] += mean_levels(key_records[record + chunk / 2u] >> (chunk % 2u * 16u)) * grids[2];
+  let numbers = mean_numbers(key_records[record + chunk / 2u] >> (chunk % 2u * 16u));
+  grids[3] += (numbers - 7.5) * grids[2];
   return grids;
 }
 
@@ -597,7 +607,24 @@ fn stepped(rows: Rows, steps: vec4<f32>) -> Rows {
   return Rows(rows[0] * steps, rows[1] * steps, rows[2] * steps, rows[3] * steps);
 }
 
-fn prepare_block(entry: Entry, block: Block, lane: u32) {}
+var<workgroup> key_sizes: array<f32, SIZES>;
+
+fn prepare_sizes(block: Block, lane: u32) {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  if (lane < SIZES) {
+    key_sizes[lane] = size_at(codebook + KEY_SIZES, lane);
+  }
+}
+
+// The size of the lane's coded token i, of the record at record.
+fn key_size(record: u32, i: u32) -> f32 {
+  let place = size_place(i);
+  return key_sizes[(key_records[record + HEAD_DIM / 8u + place.x] >> place.y) & (SIZES - 1u)];
+}
+
+fn prepare_block(entry: Entry, block: Block, lane: u32) {
+  prepare_sizes(block, lane);
+}
 
 // Puts the block's rows, rotated to the tile's origin, into query_tile: pair by pair (even, odd), then what does not rotate.
 fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
@@ -715,47 +742,12 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
       scores[7] = add_pairs(scores[7], levels, queries_0, queries_1);
     }
   }
-  // Sizes of the lane's tokens lie in one word.
-  let sizes = key_records[key_record + (HEAD_DIM + key_at[0].token) / 8u];
-  if (0u < SPAN) {
-    let size = size_of(codebook + KEY_SIZES, sizes, key_behind(0u).token);
-    scores[0] = mean_score + size * (low_score + scores[0]);
-    key_at[0].word = select(key_at[0].word, bitcast<u32>(size), tile.coded);
-  }
-  if (1u < SPAN) {
-    let size = size_of(codebook + KEY_SIZES, sizes, key_behind(1u).token);
-    scores[1] = mean_score + size * (low_score + scores[1]);
-    key_at[1].word = select(key_at[1].word, bitcast<u32>(size), tile.coded);
-  }
-  if (2u < SPAN) {
-    let size = size_of(codebook + KEY_SIZES, sizes, key_behind(2u).token);
-    scores[2] = mean_score + size * (low_score + scores[2]);
-    key_at[2].word = select(key_at[2].word, bitcast<u32>(size), tile.coded);
-  }
-  if (3u < SPAN) {
-    let size = size_of(codebook + KEY_SIZES, sizes, key_behind(3u).token);
-    scores[3] = mean_score + size * (low_score + scores[3]);
-    key_at[3].word = select(key_at[3].word, bitcast<u32>(size), tile.coded);
-  }
-  if (4u < SPAN) {
-    let size = size_of(codebook + KEY_SIZES, sizes, key_behind(4u).token);
-    scores[4] = mean_score + size * (low_score + scores[4]);
-    key_at[4].word = select(key_at[4].word, bitcast<u32>(size), tile.coded);
-  }
-  if (5u < SPAN) {
-    let size = size_of(codebook + KEY_SIZES, sizes, key_behind(5u).token);
-    scores[5] = mean_score + size * (low_score + scores[5]);
-    key_at[5].word = select(key_at[5].word, bitcast<u32>(size), tile.coded);
-  }
-  if (6u < SPAN) {
-    let size = size_of(codebook + KEY_SIZES, sizes, key_behind(6u).token);
-    scores[6] = mean_score + size * (low_score + scores[6]);
-    key_at[6].word = select(key_at[6].word, bitcast<u32>(size), tile.coded);
-  }
-  if (7u < SPAN) {
-    let size = size_of(codebook + KEY_SIZES, sizes, key_behind(7u).token);
-    scores[7] = mean_score + size * (low_score + scores[7]);
-    key_at[7].word = select(key_at[7].word, bitcast<u32>(size), tile.coded);
+  if (tile.coded) {
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let size = key_size(key_record, i);
+      scores[i] = mean_score + size * (low_score + scores[i]);
+      key_at[i].word = bitcast<u32>(size);
+    }
   }
   for (var pair = 0u; pair < explicit_pairs; pair += 2u) {
     let first = select(pair, 2u * pair, INTERLEAVED);
@@ -971,14 +963,12 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     first[row] = range.x;
     end[row] = select(0u, range.y, at < block.rows);
   }
-  for (var i = 0u; i < SPAN; i += 1u) {
-    var score = scores[i];
-    if (SOFTCAP) {
+  if (SOFTCAP) {
+    let cap = vec4<f32>(layer.softcap);
+    for (var i = 0u; i < SPAN; i += 1u) {
       // Clamped because tanh may overflow where it has long been 1.
-      let cap = vec4<f32>(layer.softcap);
-      score = cap * tanh(clamp(score / cap, vec4<f32>(-20.0), vec4<f32>(20.0)));
+      scores[i] = cap * tanh(clamp(scores[i] / cap, vec4<f32>(-20.0), vec4<f32>(20.0)));
     }
-    scores[i] = score;
   }
   // Most tiles are seen whole.
   if (!all((first <= vec4<u32>(tile.first)) & (end >= vec4<u32>(tile.first + TILE)))) {

@@ -248,6 +248,11 @@ override LANES: u32 = WORKGROUP / SPAN; // that share a page
 var<private> first_place: u32; // of the lane's tokens in the tile
 var<private> place_step: u32; // from each to the next
 
+// Where the size of the lane's coded token i stands: the word, of those of a page, and the bit.
+fn size_place(i: u32) -> vec2<u32> {
+  return vec2<u32>((first_place % PAGE_TOKENS + i * LANES) / 8u, first_place % 8u * 4u);
+}
+
 // A workgroup serves ROWS query rows of one KV head: row = token * group + query head of the group.
 struct Block {
   head: u32, // among those bound
@@ -326,36 +331,38 @@ fn codebook_quad(first: u32, quad: u32) -> vec4<u32> {
   return vec4<u32>(codebook_pair(first, 2u * quad), codebook_pair(first, 2u * quad + 1u));
 }
 
-// How far four means lie from their middles, in steps.
-fn mean_levels(word: u32) -> vec4<f32> {
-  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u))) - 7.5;
+const SIZES: u32 = 16u; // that a token's may be
+
+// The first halves of four words, and the second ones.
+fn halves_across(words: vec4<u32>) -> mat2x4<f32> {
+  let x = unpack2x16float(words.x);
+  let y = unpack2x16float(words.y);
+  let z = unpack2x16float(words.z);
+  let w = unpack2x16float(words.w);
+  return mat2x4<f32>(vec4<f32>(x.x, y.x, z.x, w.x), vec4<f32>(x.y, y.y, z.y, w.y));
 }
 
-// The size of token token, of eight in a word, among those at word sizes.
-fn size_of(sizes: u32, word: u32, token: u32) -> f32 {
-  let level = (word >> (token % 8u * 4u)) & 15u;
+// The levels of four means, of which 7.5 would be their middles.
+fn mean_numbers(word: u32) -> vec4<f32> {
+  let halves = vec2<u32>(word, word >> 4u) & vec2<u32>(0x0f0fu);
+  return vec4<f32>(vec4<i32>((halves.xyxy >> vec4<u32>(0u, 0u, 8u, 8u)) & vec4<u32>(255u)));
+}
+
+// What level level stands for, of the sizes at word sizes.
+fn size_at(sizes: u32, level: u32) -> f32 {
   return unpack2x16float(codebook_word(sizes + level / 2u))[level % 2u];
 }
 
-// Grids of channels 4 chunk to 4 chunk + 3: what the lowest levels stand for, the steps of levels and of means, and the
-// middles of means.
+// Grids of channels 4 chunk to 4 chunk + 3: what their lowest levels stand for, steps of levels and of means, middles of means.
 fn key_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
   let at = codebook + HEAD_DIM + chunk * 4u * KEY_GRID_WORDS;
   let first = codebook_quad(at, 0u);
   let second = codebook_quad(at, 1u);
-  let levels_0 = unpack2x16float(first.x);
-  let levels_1 = unpack2x16float(first.z);
-  let levels_2 = unpack2x16float(second.x);
-  let levels_3 = unpack2x16float(second.z);
+  let levels = halves_across(vec4<u32>(first.xz, second.xz));
   return mat4x4<f32>(
-    vec4<f32>(levels_0.x, levels_1.x, levels_2.x, levels_3.x),
-    vec4<f32>(levels_0.y, levels_1.y, levels_2.y, levels_3.y) / 64.0,
-    vec4<f32>(
-      unpack2x16float(first.y).x,
-      unpack2x16float(first.w).x,
-      unpack2x16float(second.y).x,
-      unpack2x16float(second.w).x,
-    ) / 64.0,
+    levels[0],
+    levels[1] / 64.0,
+    halves_across(vec4<u32>(first.yw, second.yw))[0] / 64.0,
     bitcast<vec4<f32>>(codebook_quad(codebook, chunk)),
   );
 }
@@ -363,7 +370,8 @@ fn key_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
 // The same, with the means of the record at record in place of their middles.
 fn key_mean_grids(codebook: u32, record: u32, chunk: u32) -> mat4x4<f32> {
   var grids = key_grids(codebook, chunk);
-  grids[3] += mean_levels(key_records[record + chunk / 2u] >> (chunk % 2u * 16u)) * grids[2];
+  let numbers = mean_numbers(key_records[record + chunk / 2u] >> (chunk % 2u * 16u));
+  grids[3] += (numbers - 7.5) * grids[2];
   return grids;
 }
 
@@ -404,25 +412,16 @@ fn key_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat2x4<f32>
   );
 }
 
-// Grids of channels 4 chunk to 4 chunk + 3: what the lowest levels stand for, the steps of levels and of means, and the
-// middles of means.
+// Grids of channels 4 chunk to 4 chunk + 3: what their lowest levels stand for, steps of levels and of means, middles of means.
 fn value_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
   let at = codebook + HEAD_DIM + chunk * 4u * VALUE_GRID_WORDS;
   let first = codebook_quad(at, 0u);
   let second = codebook_quad(at, 1u);
-  let levels_0 = unpack2x16float(first.x);
-  let levels_1 = unpack2x16float(first.z);
-  let levels_2 = unpack2x16float(second.x);
-  let levels_3 = unpack2x16float(second.z);
+  let levels = halves_across(vec4<u32>(first.xz, second.xz));
   return mat4x4<f32>(
-    vec4<f32>(levels_0.x, levels_1.x, levels_2.x, levels_3.x),
-    vec4<f32>(levels_0.y, levels_1.y, levels_2.y, levels_3.y) / 64.0,
-    vec4<f32>(
-      unpack2x16float(first.y).x,
-      unpack2x16float(first.w).x,
-      unpack2x16float(second.y).x,
-      unpack2x16float(second.w).x,
-    ) / 64.0,
+    levels[0],
+    levels[1] / 64.0,
+    halves_across(vec4<u32>(first.yw, second.yw))[0] / 64.0,
     bitcast<vec4<f32>>(codebook_quad(codebook, chunk)),
   );
 }
@@ -559,11 +558,27 @@ fn stepped_rows(chunk: u32) -> Rows {
   return Rows(rows[0] * level_step, rows[1] * level_step, rows[2] * level_step, rows[3] * level_step);
 }
 
+var<workgroup> key_sizes: array<f32, SIZES>;
+
+fn prepare_sizes(block: Block, lane: u32) {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  if (lane < SIZES) {
+    key_sizes[lane] = size_at(codebook + KEY_SIZES, lane);
+  }
+}
+
+// The size of the lane's coded token i, of the record at record.
+fn key_size(record: u32, i: u32) -> f32 {
+  let place = size_place(i);
+  return key_sizes[(key_records[record + HEAD_DIM / 8u + place.x] >> place.y) & (SIZES - 1u)];
+}
+
 fn prepare_block(entry: Entry, block: Block, lane: u32) {
   for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
     let row = min(block.first_row + item / CHUNKS, block.rows - 1u);
     query_tile[item] = Chunk(query_load4(entry, block.head, row, (item % CHUNKS) * 4u, 1u));
   }
+  prepare_sizes(block, lane);
   workgroupBarrier();
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
   if (lane < CHUNKS) {
@@ -668,11 +683,10 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   for (var part = 0u; part < LANES; part += 1u) {
     page_score += page_parts[lane / LANES * LANES + part];
   }
-  for (var i = 0u; i < SPAN; i += 1u) {
-    let token = key_at[i].token;
-    let word = key_records[key_at[0].word - metadata + (HEAD_DIM + token) / 8u];
-    let coded = page_score + size_of(codebook + KEY_SIZES, word, token) * scores[i];
-    scores[i] = select(scores[i], coded, tile.coded);
+  if (tile.coded) {
+    for (var i = 0u; i < SPAN; i += 1u) {
+      scores[i] = page_score + key_size(key_at[0].word - metadata, i) * scores[i];
+    }
   }
 }
 
@@ -695,14 +709,12 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     first[row] = range.x;
     end[row] = select(0u, range.y, at < block.rows);
   }
-  for (var i = 0u; i < SPAN; i += 1u) {
-    var score = scores[i];
-    if (SOFTCAP) {
+  if (SOFTCAP) {
+    let cap = vec4<f32>(layer.softcap);
+    for (var i = 0u; i < SPAN; i += 1u) {
       // Clamped because tanh may overflow where it has long been 1.
-      let cap = vec4<f32>(layer.softcap);
-      score = cap * tanh(clamp(score / cap, vec4<f32>(-20.0), vec4<f32>(20.0)));
+      scores[i] = cap * tanh(clamp(scores[i] / cap, vec4<f32>(-20.0), vec4<f32>(20.0)));
     }
-    scores[i] = score;
   }
   // Most tiles are seen whole.
   if (!all((first <= vec4<u32>(tile.first)) & (end >= vec4<u32>(tile.first + TILE)))) {
@@ -723,35 +735,48 @@ fn weighted(value: vec4<f32>, weight: vec4<f32>) -> mat4x4<f32> {
   return mat4x4<f32>(value * weight.x, value * weight.y, value * weight.z, value * weight.w);
 }
 
-// Values are mixed as sums of levels, with weights times the tokens' sizes. Lowest levels and means, which those of a page share,
-// are mixed page by page, in steps of levels. Steps come when all is summed.
+// Values are mixed as sums of levels, with weights times the tokens' sizes, and means page by page, in steps of levels. Steps and
+// what all tokens share, the lowest levels and those of means, come when all is summed.
 var<private> value_first: u32; // the first word of the centroids
+var<private> sized_sum: vec4<f32>; // of the lane's weights of coded tokens, times their sizes
+var<workgroup> value_sizes: array<f32, SIZES>;
+// Steps of means, in steps of levels, and sums of each lane's weights, without sizes.
+var<workgroup> page_shares: array<vec4<f32>, CHUNKS + WORKGROUP>;
 
-var<workgroup> lane_weights: array<mat2x4<f32>, WORKGROUP>; // sums of each lane's tokens, without sizes and with them
-var<workgroup> ratios: array<mat2x4<f32>, CHUNKS>; // steps of means, and lowest levels, in steps of levels
-
-fn keep_lane_weights(tile: Tile, lane: u32, sums: mat2x4<f32>) {
-  lane_weights[lane] = sums;
+// Puts what every coded tile takes of a codebook into workgroup memory.
+fn prepare_values(block: Block, lane: u32) {
+  let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
+  value_first = layer.value_codebook + codebook_word(codebook + VALUE_SIZES + 8u);
+  if (lane < SIZES) {
+    value_sizes[lane] = size_at(codebook + VALUE_SIZES, lane);
+  }
+  if (lane < CHUNKS) {
+    let grids = value_grids(codebook, lane);
+    page_shares[lane] = grids[2] / grids[1];
+  }
 }
 
-fn lane_weights_of(lane: u32) -> mat2x4<f32> {
-  return lane_weights[lane];
-}
-
-fn keep_ratios(tile: Tile, chunk: u32, own: mat2x4<f32>) {
-  ratios[chunk] = own;
-}
-
-fn ratios_of(chunk: u32) -> mat2x4<f32> {
-  return ratios[chunk];
+// The size of the lane's coded token i, of the record at record.
+fn value_size(record: u32, i: u32) -> f32 {
+  let place = size_place(i);
+  return value_sizes[(value_records[record + HEAD_DIM / 8u + place.x] >> place.y) & (SIZES - 1u)];
 }
 
 fn finish_coded(entry: Entry, block: Block, lane: u32) {
   let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
+  workgroupBarrier();
+  tops[lane] = sized_sum;
+  workgroupBarrier();
   if (lane < ROW_LANES) {
+    let row = lane / CHUNK_LANES;
+    var sized = 0.0;
+    for (var other = 0u; other < WORKGROUP; other += 1u) {
+      sized += tops[other][row];
+    }
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
       let grids = value_grids(codebook, lane_chunk(lane) + i);
-      sums[i] = grids[1] * sums[i] + grids[3] * row_sums[lane / CHUNK_LANES];
+      let shared_mean = grids[3] - 7.5 * grids[2];
+      sums[i] = grids[1] * sums[i] + grids[0] * sized + shared_mean * row_sums[row];
     }
   }
 }
@@ -809,6 +834,7 @@ fn soften_tile(tile: Tile, lane: u32) {
     row_max = next;
     row_sum *= rescale;
     let kept = rescale;
+    sized_sum *= rescale;
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
       let rows = mixed[i];
       mixed[i] = mat4x4<f32>(
@@ -844,32 +870,29 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   // Puts weights, of coded tokens times sizes, into workgroup memory.
   let own_page = first_page + lane / LANES;
   let own_record = page_word(entry.slot, block.head, own_page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
-  var own_weights = mat2x4<f32>();
+  var own_weight = vec4<f32>();
+  var sized = vec4<f32>();
   for (var i = 0u; i < SPAN; i += 1u) {
-    let place = first_place + i * place_step;
-    let word = value_records[own_record + (HEAD_DIM + place % PAGE_TOKENS) / 8u];
-    let weight = scores[i] * select(1.0, size_of(codebook + VALUE_SIZES, word, place), tile.coded);
-    weights[place] = weight;
-    own_weights += mat2x4<f32>(scores[i], weight);
+    let weight = scores[i] * select(1.0, value_size(own_record, i), tile.coded);
+    weights[first_place + i * place_step] = weight;
+    own_weight += scores[i];
+    sized += weight;
   }
-  keep_lane_weights(tile, lane, own_weights);
-  value_first = layer.value_codebook + codebook_word(codebook + VALUE_SIZES + 8u);
-  if (lane < CHUNKS) {
-    let grids = value_grids(codebook, lane);
-    keep_ratios(tile, lane, mat2x4<f32>(grids[2] / grids[1], grids[0] / grids[1]));
+  sized_sum += select(vec4<f32>(), sized, tile.coded && !skipped);
+  // Mixes the means, which the tokens of a page share, a page a slice.
+  if (tile.coded) {
+    page_shares[CHUNKS + lane] = own_weight;
   }
   workgroupBarrier();
-  // Mixes what the tokens of a page share, a page a slice.
   for (var page = slice; page < select(0u, SPAN, tile.coded && !skipped); page += SLICES) {
-    var weight = mat2x4<f32>();
+    var weight = vec4<f32>();
     for (var other = 0u; other < LANES; other += 1u) {
-      weight += lane_weights_of(page * LANES + other);
+      weight += page_shares[CHUNKS + page * LANES + other];
     }
     let record = page_word(entry.slot, block.head, first_page + page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
       let word = value_records[record + (chunk + i) / 2u] >> (i % 2u * 16u);
-      let ratio = ratios_of(chunk + i);
-      mixed[i] += weighted(mean_levels(word) * ratio[0], weight[0]) + weighted(ratio[1], weight[1]);
+      mixed[i] += weighted(mean_numbers(word) * page_shares[chunk + i], weight);
     }
   }
   for (var first = 0u; first < coded_count; first += PAGE_TOKENS) {
@@ -989,6 +1012,7 @@ fn main(
   let total = tiles.coded + tiles.sinks + tiles.ring;
   let share = (total + step.splits - 1u) / step.splits;
   let end = min((workgroup.x + 1u) * share, total);
+  prepare_values(block, lane);
   prepare_block(entry, block, lane);
   // Where tiles may be skipped, exact ones come before all others for their largest scores alone: most weight is there as a rule.
   let own = workgroup.x * share;

@@ -147,36 +147,38 @@ fn codebook_word(at: u32) -> u32 {
   return codebook_quads[at >> 2u][at & 3u];
 }
 
-// How far four means lie from their middles, in steps.
-fn mean_levels(word: u32) -> vec4<f32> {
-  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u))) - 7.5;
+const SIZES: u32 = 16u; // that a token's may be
+
+// The first halves of four words, and the second ones.
+fn halves_across(words: vec4<u32>) -> mat2x4<f32> {
+  let x = unpack2x16float(words.x);
+  let y = unpack2x16float(words.y);
+  let z = unpack2x16float(words.z);
+  let w = unpack2x16float(words.w);
+  return mat2x4<f32>(vec4<f32>(x.x, y.x, z.x, w.x), vec4<f32>(x.y, y.y, z.y, w.y));
 }
 
-// The size of token token, of eight in a word, among those at word sizes.
-fn size_of(sizes: u32, word: u32, token: u32) -> f32 {
-  let level = (word >> (token % 8u * 4u)) & 15u;
+// The levels of four means, of which 7.5 would be their middles.
+fn mean_numbers(word: u32) -> vec4<f32> {
+  let halves = vec2<u32>(word, word >> 4u) & vec2<u32>(0x0f0fu);
+  return vec4<f32>(vec4<i32>((halves.xyxy >> vec4<u32>(0u, 0u, 8u, 8u)) & vec4<u32>(255u)));
+}
+
+// What level level stands for, of the sizes at word sizes.
+fn size_at(sizes: u32, level: u32) -> f32 {
   return unpack2x16float(codebook_word(sizes + level / 2u))[level % 2u];
 }
 
-// Grids of channels 4 chunk to 4 chunk + 3: what the lowest levels stand for, the steps of levels and of means, and the
-// middles of means.
+// Grids of channels 4 chunk to 4 chunk + 3: what their lowest levels stand for, steps of levels and of means, middles of means.
 fn coded_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
   let at = codebook + HEAD_DIM + chunk * 4u * CODED_GRID_WORDS;
   let first = codebook_quad(at, 0u);
   let second = codebook_quad(at, 1u);
-  let levels_0 = unpack2x16float(first.x);
-  let levels_1 = unpack2x16float(first.z);
-  let levels_2 = unpack2x16float(second.x);
-  let levels_3 = unpack2x16float(second.z);
+  let levels = halves_across(vec4<u32>(first.xz, second.xz));
   return mat4x4<f32>(
-    vec4<f32>(levels_0.x, levels_1.x, levels_2.x, levels_3.x),
-    vec4<f32>(levels_0.y, levels_1.y, levels_2.y, levels_3.y) / 64.0,
-    vec4<f32>(
-      unpack2x16float(first.y).x,
-      unpack2x16float(first.w).x,
-      unpack2x16float(second.y).x,
-      unpack2x16float(second.w).x,
-    ) / 64.0,
+    levels[0],
+    levels[1] / 64.0,
+    halves_across(vec4<u32>(first.yw, second.yw))[0] / 64.0,
     bitcast<vec4<f32>>(codebook_quad(codebook, chunk)),
   );
 }
@@ -189,7 +191,8 @@ fn coded_grid(codebook: u32, chunk: u32) -> Grid {
 // The same, with the means of the record at record in place of their middles.
 fn coded_mean_grids(codebook: u32, record: u32, chunk: u32) -> mat4x4<f32> {
   var grids = coded_grids(codebook, chunk);
-  grids[3] += mean_levels(coded_records[record + chunk / 2u] >> (chunk % 2u * 16u)) * grids[2];
+  let numbers = mean_numbers(coded_records[record + chunk / 2u] >> (chunk % 2u * 16u));
+  grids[3] += (numbers - 7.5) * grids[2];
   return grids;
 }
 
@@ -214,9 +217,9 @@ fn coded_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -
   let side_codebook = select(layer.value_codebook, 0u, SIDE == 0u);
   let centroids = side_codebook + codebook_word(codebook + CODED_SIZES + 8u);
   let levels = levels_of(coded_word(centroids, record + CODED_METADATA_WORDS, token, chunk));
-  let size_word = coded_records[record + (HEAD_DIM + token) / 8u];
+  let level = (coded_records[record + (HEAD_DIM + token) / 8u] >> (token % 8u * 4u)) & (SIZES - 1u);
   let mean = coded_mean_grids(codebook, record, chunk)[3];
-  return mean + size_of(codebook + CODED_SIZES, size_word, token) * (grid.low + levels * grid.step);
+  return mean + size_at(codebook + CODED_SIZES, level) * (grid.low + levels * grid.step);
 }
 
 // Decodes count coded tokens from coded token start on into the host's tensor.

@@ -216,6 +216,11 @@ override LANES: u32 = WORKGROUP / SPAN; // that share a page
 var<private> first_place: u32; // of the lane's tokens in the tile
 var<private> place_step: u32; // from each to the next
 
+// Where the size of the lane's coded token i stands: the word, of those of a page, and the bit.
+fn size_place(i: u32) -> vec2<u32> {
+  return vec2<u32>((first_place % PAGE_TOKENS + i * LANES) / 8u, first_place % 8u * 4u);
+}
+
 // A workgroup serves ROWS query rows of one KV head: row = token * group + query head of the group.
 struct Block {
   head: u32, // among those bound
@@ -294,36 +299,38 @@ fn codebook_quad(first: u32, quad: u32) -> vec4<u32> {
   return vec4<u32>(codebook_pair(first, 2u * quad), codebook_pair(first, 2u * quad + 1u));
 }
 
-// How far four means lie from their middles, in steps.
-fn mean_levels(word: u32) -> vec4<f32> {
-  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u))) - 7.5;
+const SIZES: u32 = 16u; // that a token's may be
+
+// The first halves of four words, and the second ones.
+fn halves_across(words: vec4<u32>) -> mat2x4<f32> {
+  let x = unpack2x16float(words.x);
+  let y = unpack2x16float(words.y);
+  let z = unpack2x16float(words.z);
+  let w = unpack2x16float(words.w);
+  return mat2x4<f32>(vec4<f32>(x.x, y.x, z.x, w.x), vec4<f32>(x.y, y.y, z.y, w.y));
 }
 
-// The size of token token, of eight in a word, among those at word sizes.
-fn size_of(sizes: u32, word: u32, token: u32) -> f32 {
-  let level = (word >> (token % 8u * 4u)) & 15u;
+// The levels of four means, of which 7.5 would be their middles.
+fn mean_numbers(word: u32) -> vec4<f32> {
+  let halves = vec2<u32>(word, word >> 4u) & vec2<u32>(0x0f0fu);
+  return vec4<f32>(vec4<i32>((halves.xyxy >> vec4<u32>(0u, 0u, 8u, 8u)) & vec4<u32>(255u)));
+}
+
+// What level level stands for, of the sizes at word sizes.
+fn size_at(sizes: u32, level: u32) -> f32 {
   return unpack2x16float(codebook_word(sizes + level / 2u))[level % 2u];
 }
 
-// Grids of channels 4 chunk to 4 chunk + 3: what the lowest levels stand for, the steps of levels and of means, and the
-// middles of means.
+// Grids of channels 4 chunk to 4 chunk + 3: what their lowest levels stand for, steps of levels and of means, middles of means.
 fn key_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
   let at = codebook + HEAD_DIM + chunk * 4u * KEY_GRID_WORDS;
   let first = codebook_quad(at, 0u);
   let second = codebook_quad(at, 1u);
-  let levels_0 = unpack2x16float(first.x);
-  let levels_1 = unpack2x16float(first.z);
-  let levels_2 = unpack2x16float(second.x);
-  let levels_3 = unpack2x16float(second.z);
+  let levels = halves_across(vec4<u32>(first.xz, second.xz));
   return mat4x4<f32>(
-    vec4<f32>(levels_0.x, levels_1.x, levels_2.x, levels_3.x),
-    vec4<f32>(levels_0.y, levels_1.y, levels_2.y, levels_3.y) / 64.0,
-    vec4<f32>(
-      unpack2x16float(first.y).x,
-      unpack2x16float(first.w).x,
-      unpack2x16float(second.y).x,
-      unpack2x16float(second.w).x,
-    ) / 64.0,
+    levels[0],
+    levels[1] / 64.0,
+    halves_across(vec4<u32>(first.yw, second.yw))[0] / 64.0,
     bitcast<vec4<f32>>(codebook_quad(codebook, chunk)),
   );
 }
@@ -331,7 +338,8 @@ fn key_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
 // The same, with the means of the record at record in place of their middles.
 fn key_mean_grids(codebook: u32, record: u32, chunk: u32) -> mat4x4<f32> {
   var grids = key_grids(codebook, chunk);
-  grids[3] += mean_levels(key_records[record + chunk / 2u] >> (chunk % 2u * 16u)) * grids[2];
+  let numbers = mean_numbers(key_records[record + chunk / 2u] >> (chunk % 2u * 16u));
+  grids[3] += (numbers - 7.5) * grids[2];
   return grids;
 }
 
@@ -457,11 +465,27 @@ fn stepped_rows(chunk: u32) -> Rows {
   return Rows(rows[0] * level_step, rows[1] * level_step, rows[2] * level_step, rows[3] * level_step);
 }
 
+var<workgroup> key_sizes: array<f32, SIZES>;
+
+fn prepare_sizes(block: Block, lane: u32) {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  if (lane < SIZES) {
+    key_sizes[lane] = size_at(codebook + KEY_SIZES, lane);
+  }
+}
+
+// The size of the lane's coded token i, of the record at record.
+fn key_size(record: u32, i: u32) -> f32 {
+  let place = size_place(i);
+  return key_sizes[(key_records[record + HEAD_DIM / 8u + place.x] >> place.y) & (SIZES - 1u)];
+}
+
 fn prepare_block(entry: Entry, block: Block, lane: u32) {
   for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
     let row = min(block.first_row + item / CHUNKS, block.rows - 1u);
     query_tile[item] = Chunk(query_load4(entry, block.head, row, (item % CHUNKS) * 4u, 1u));
   }
+  prepare_sizes(block, lane);
   workgroupBarrier();
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
   if (lane < CHUNKS) {
@@ -566,11 +590,10 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   for (var part = 0u; part < LANES; part += 1u) {
     page_score += page_parts[lane / LANES * LANES + part];
   }
-  for (var i = 0u; i < SPAN; i += 1u) {
-    let token = key_at[i].token;
-    let word = key_records[key_at[0].word - metadata + (HEAD_DIM + token) / 8u];
-    let coded = page_score + size_of(codebook + KEY_SIZES, word, token) * scores[i];
-    scores[i] = select(scores[i], coded, tile.coded);
+  if (tile.coded) {
+    for (var i = 0u; i < SPAN; i += 1u) {
+      scores[i] = page_score + key_size(key_at[0].word - metadata, i) * scores[i];
+    }
   }
 }
 
@@ -593,14 +616,12 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     first[row] = range.x;
     end[row] = select(0u, range.y, at < block.rows);
   }
-  for (var i = 0u; i < SPAN; i += 1u) {
-    var score = scores[i];
-    if (SOFTCAP) {
+  if (SOFTCAP) {
+    let cap = vec4<f32>(layer.softcap);
+    for (var i = 0u; i < SPAN; i += 1u) {
       // Clamped because tanh may overflow where it has long been 1.
-      let cap = vec4<f32>(layer.softcap);
-      score = cap * tanh(clamp(score / cap, vec4<f32>(-20.0), vec4<f32>(20.0)));
+      scores[i] = cap * tanh(clamp(scores[i] / cap, vec4<f32>(-20.0), vec4<f32>(20.0)));
     }
-    scores[i] = score;
   }
   // Most tiles are seen whole.
   if (!all((first <= vec4<u32>(tile.first)) & (end >= vec4<u32>(tile.first + TILE)))) {

@@ -601,6 +601,76 @@ export const KERNELS: readonly Mutation[] = [
       { generate: "combine_d64", tests: ["cache/cache"] },
     ],
   ]),
+  ...inFile("mix", "templates/schemes/additive/unit_sized.hbs", [
+    "kernels/kernels_d64 /n8b8_d64_rope/",
+  ], [
+    ["lowest-levels-kept", "sized_sum *= rescale;", "", { generate: "attend_n8b8_n8b8_d64_rope" }],
+  ]),
+  ...inFile("mix", "templates/schemes/additive/finish_added.hbs", [
+    "kernels/kernels_d64 /n8b8_d64_rope/",
+  ], [
+    ["no-lowest-levels", "grids[0] * sized +", "", { generate: "attend_n8b8_n8b8_d64_rope" }],
+    [
+      "means-from-the-middle",
+      "grids[3] - 7.5 * grids[2]",
+      "grids[3]",
+      { generate: "attend_n8b8_n8b8_d64_rope" },
+    ],
+  ]),
+  ...inFile("mix", "templates/schemes/additive/mix_tile_added.hbs", ["cache/skip /n8b8/"], [
+    [
+      "lowest-levels-of-skipped",
+      "tile.coded && !skipped",
+      "tile.coded",
+      { generate: "attend_n8b8_n8b8_d64_plain" },
+    ],
+  ]),
+  ...inFile("mix", "templates/schemes/additive/mix_page_means.hbs", [
+    "kernels/kernels_d64 /n16b8x2_d64_anchored_int16/",
+  ], [
+    [
+      "shares-of-no-tile",
+      '{{> (lookup . "tileSharesPartial")}}',
+      "",
+      { generate: "attend_n16b8x2_n16b8x2_d64_anchored_int16" },
+    ],
+  ]),
+  ...inFile("score", "templates/schemes/additive/base_means.hbs", [
+    "kernels/kernels_d64 /attend_n16b8x2_n16b8x2_d64_table/",
+  ], [
+    [
+      "means-from-the-middle",
+      "grids[3] - 7.5 * grids[2]",
+      "grids[3]",
+      { generate: "attend_n16b8x2_n16b8x2_d64_table" },
+    ],
+    [
+      "means-of-levels",
+      "key_grids(codebook, lane)[2]",
+      "key_grids(codebook, lane)[1]",
+      { generate: "attend_n16b8x2_n16b8x2_d64_table" },
+    ],
+  ]),
+  ...inFile("score", "templates/schemes/additive/places_paged.hbs", [
+    "kernels/kernels_d64 /n8b8_d64_rope/",
+  ], [
+    [
+      "size-of-first-lane",
+      "first_place % 8u * 4u);",
+      "0u);",
+      { generate: "attend_n8b8_n8b8_d64_rope" },
+    ],
+  ]),
+  ...inFile("score", "templates/schemes/additive/places_consecutive.hbs", [
+    "kernels/kernels_d64 /n16b8x2_d64_anchored/",
+  ], [
+    [
+      "size-of-first-token",
+      "(first_place % 8u + i) * 4u);",
+      "first_place % 8u * 4u);",
+      { generate: "attend_n16b8x2_n16b8x2_d64_anchored" },
+    ],
+  ]),
   ...inFile("mix", "templates/attention/mix_tile.hbs", ["cache/cache /sinks beyond|codes alone/"], [
     [
       "page-counts-sinks",
