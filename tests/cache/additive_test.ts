@@ -62,6 +62,17 @@ for (const id of ["n2b8", "n4b8", "n8b4x4", "n16b8x2", "n32b8x4"] as const) {
   });
 }
 
+Deno.test("n8b8 agrees with float64 where a workgroup goes through several tiles", async () => {
+  const options = optionsOf("n8b8", 0);
+  const sizes = { tokens: 1216, sequenceTokens: 1216, stepTokens: 600, appendTokens: 600 };
+  const { error } = await compareWithReference(device, {
+    options: { ...options, capacity: { ...options.capacity, ...sizes } },
+    // So many rows that tokens are not divided among workgroups.
+    moves: [{ tokens: { 0: 600 } }, { tokens: { 0: 600 } }],
+  });
+  assert.ok(error < 2e-5, `the largest difference is ${error}`);
+});
+
 Deno.test("KV heads that share centroids have grids, means and sizes of their own", async () => {
   const options = optionsOf("n16b8x2", 0);
   const set = gridCodebooks(options, seededRandom("shared"));

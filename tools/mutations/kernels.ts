@@ -601,10 +601,8 @@ export const KERNELS: readonly Mutation[] = [
       { generate: "combine_d64", tests: ["cache/cache"] },
     ],
   ]),
-  ...inFile("mix", "templates/schemes/additive/unit_sized.hbs", [
-    "kernels/kernels_d64 /n8b8_d64_rope/",
-  ], [
-    ["lowest-levels-kept", "sized_sum *= rescale;", "", { generate: "attend_n8b8_n8b8_d64_rope" }],
+  ...inFile("mix", "templates/schemes/additive/unit_sized.hbs", ["cache/additive /tiles/"], [
+    ["lowest-levels-kept", "sized_sum *= rescale;", "", { generate: "attend_n8b8_n8b8_d64_*" }],
   ]),
   ...inFile("mix", "templates/schemes/additive/finish_added.hbs", [
     "kernels/kernels_d64 /n8b8_d64_rope/",
