@@ -1995,6 +1995,13 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     first[row] = range.x;
     end[row] = select(0u, range.y, at < block.rows);
   }
+{{#each remaps}}
+  for (var i = 0u; i < SPAN; i += 1u) {
+    var score = scores[i];
+{{> (lookup . "remapPartial")}}
+    scores[i] = score;
+  }
+{{/each}}
   if (SOFTCAP) {
     let cap = vec4<f32>(layer.softcap);
     for (var i = 0u; i < SPAN; i += 1u) {

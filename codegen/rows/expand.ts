@@ -162,7 +162,10 @@ function variantBinding(variant: KeyVariant): BindingName[] {
 /** How coded keys are read and scored, in a kernel of their own or a fused one. */
 function scoreContext(keys: SchemeKernels, variant: KeyVariant, digits?: number): Context {
   const integers = digits && keys.integers!.score(variant, digits);
-  return integers || { key: keys.keys(KEY_CHANNELS, variant), ...keys.score(variant) };
+  return {
+    ...(integers || { key: keys.keys(KEY_CHANNELS, variant), ...keys.score(variant) }),
+    remaps: keys.remap === undefined ? [] : [{ remapPartial: keys.remap }],
+  };
 }
 
 /** How coded values are read and mixed, in a kernel of their own or a fused one. */

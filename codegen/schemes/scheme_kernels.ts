@@ -39,6 +39,11 @@ export interface SchemeKernels {
   /** How coded values are mixed, and what is undone after the last of them. */
   readonly mix: Context;
   /**
+   * The partial that changes the `score` of a lane's tokens before it is capped; scores of exact
+   * tokens pass through it, too. Defaults to none.
+   */
+  readonly remap?: string;
+  /**
    * The Hadamard rotation of queries and of sums of values, into the space of the codes and back;
    * absent without such a space.
    */

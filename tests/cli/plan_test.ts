@@ -28,7 +28,11 @@ interface Planned {
   readonly requiredLimits: Readonly<Record<string, number>>;
   readonly kernelEntries: readonly string[];
   readonly notes: readonly string[];
-  readonly layers: readonly { readonly keys: string; readonly buffers: number }[];
+  readonly layers: readonly {
+    readonly keys: string;
+    readonly values: string;
+    readonly buffers: number;
+  }[];
 }
 
 async function withConfig<T>(
@@ -122,7 +126,8 @@ Deno.test("couplet plan takes a policy's layers", async () => {
     { ...LLAMA, num_hidden_layers: 4 },
     (_, file) => coupletJson<Planned>(["plan", file, "--policy", policy]),
   );
-  assert.deepEqual(layers.map(({ keys }) => keys), ["c8b10", "c4b8", "n16b8x4", "n16b8x4"]);
+  assert.deepEqual(layers.map(({ keys }) => keys), ["n32b8x4", "n32b8x4", "n16b8x4", "n16b8x4"]);
+  assert.deepEqual(layers.map(({ values }) => values), ["c8b10", "c2b8", "n16b8x4", "n16b8x4"]);
 });
 
 Deno.test("couplet plan counts centroids that KV heads share once, by an option or in a policy's file", async () => {
