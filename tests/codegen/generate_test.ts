@@ -101,11 +101,11 @@ Deno.test("every kernel fits WebGPU's default workgroup memory and storage buffe
   }
 });
 
-Deno.test("workgroupBytes() reads constants, overrides, products and arrays of arrays", () => {
+Deno.test("workgroupBytes() reads constants, overrides, products, sums and arrays of arrays", () => {
   const wgsl = "const A: u32 = 3u;\noverride B: u32 = A;\nconst C: u32 = A * 4u / 2u;\n" +
     "var<workgroup> x: array<f32, A * B>;\nvar<workgroup> y: array<vec4<f32>, C>;\n" +
-    "var<workgroup> z: array<array<vec4<u32>, A>, C>;\n";
-  assert.equal(workgroupBytes(wgsl), 4 * 9 + 16 * 6 + 16 * 3 * 6);
+    "var<workgroup> z: array<array<vec4<u32>, A>, C>;\nvar<workgroup> s: array<f32, A * B + C>;\n";
+  assert.equal(workgroupBytes(wgsl), 4 * 9 + 16 * 6 + 16 * 3 * 6 + 4 * 15);
 });
 
 Deno.test("workgroupBytes() refuses a type that it does not know", () => {
