@@ -3606,7 +3606,6 @@ fn part_levels(word: u32) -> Numbers {
 // what all tokens share, the lowest levels and those of means, come when all is summed.
 var<private> value_first: u32; // the first word of the centroids
 var<private> sized_sum: vec4<f32>; // of the lane's weights of coded tokens, times their sizes
-var<workgroup> value_sizes: array<f32, SIZES>;
 {{> (lookup . "sharesPartial")}}
 
 // Puts what every coded tile takes of a codebook into workgroup memory.
@@ -3619,11 +3618,7 @@ fn prepare_values(block: Block, lane: u32) {
 {{> (lookup . "blockSharesPartial")}}
 }
 
-// The size of the lane's coded token i, of the record at record.
-fn value_size(record: u32, i: u32) -> f32 {
-  let place = size_place(i);
-  return value_sizes[(value_records[record + HEAD_DIM / 8u + place.x] >> place.y) & (SIZES - 1u)];
-}
+{{> token_sizes side="value"}}
 
 fn finish_coded(entry: Entry, block: Block, lane: u32) {
   let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
@@ -3694,19 +3689,13 @@ fn key_grid(codebook: u32, chunk: u32) -> Grid {
   return Grid(grids[0], grids[1]);
 }
 `],
-  ["schemes/additive/key_sizes.hbs", `var<workgroup> key_sizes: array<f32, SIZES>;
+  ["schemes/additive/key_sizes.hbs", `{{> token_sizes side="key"}}
 
 fn prepare_sizes(block: Block, lane: u32) {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
   if (lane < SIZES) {
     key_sizes[lane] = size_at(codebook + KEY_SIZES, lane);
   }
-}
-
-// The size of the lane's coded token i, of the record at record.
-fn key_size(record: u32, i: u32) -> f32 {
-  let place = size_place(i);
-  return key_sizes[(key_records[record + HEAD_DIM / 8u + place.x] >> place.y) & (SIZES - 1u)];
 }
 `],
   ["schemes/additive/key_steps_added.hbs", `fn key_steps(codebook: u32, chunk: u32) -> Grid {
@@ -4256,6 +4245,14 @@ fn token_at(word: u32, coded: u32) -> Token {
 }
 
 {{> (lookup . "tokenPartPartial")}}
+`],
+  ["schemes/additive/token_sizes.hbs", `var<workgroup> {{side}}_sizes: array<f32, SIZES>;
+
+// The size of the lane's coded token i, of the record at record.
+fn {{side}}_size(record: u32, i: u32) -> f32 {
+  let place = size_place(i);
+  return {{side}}_sizes[({{side}}_records[record + HEAD_DIM / 8u + place.x] >> place.y) & (SIZES - 1u)];
+}
 `],
   ["schemes/additive/token_turned.hbs", `// An exact vector, which is turned by its place.
 struct Token {

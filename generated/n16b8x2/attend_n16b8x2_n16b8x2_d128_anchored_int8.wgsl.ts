@@ -884,17 +884,17 @@ fn digit_products(levels: u32, rows: vec4<u32>) -> vec4<i32> {
 
 var<workgroup> key_sizes: array<f32, SIZES>;
 
+// The size of the lane's coded token i, of the record at record.
+fn key_size(record: u32, i: u32) -> f32 {
+  let place = size_place(i);
+  return key_sizes[(key_records[record + HEAD_DIM / 8u + place.x] >> place.y) & (SIZES - 1u)];
+}
+
 fn prepare_sizes(block: Block, lane: u32) {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
   if (lane < SIZES) {
     key_sizes[lane] = size_at(codebook + KEY_SIZES, lane);
   }
-}
-
-// The size of the lane's coded token i, of the record at record.
-fn key_size(record: u32, i: u32) -> f32 {
-  let place = size_place(i);
-  return key_sizes[(key_records[record + HEAD_DIM / 8u + place.x] >> place.y) & (SIZES - 1u)];
 }
 
 // Finds what one in digits stands for: a rotation keeps a pair's length, so that it serves all tiles.
@@ -1442,7 +1442,6 @@ fn weighted(value: vec4<f32>, weight: vec4<f32>) -> mat4x4<f32> {
 // what all tokens share, the lowest levels and those of means, come when all is summed.
 var<private> value_first: u32; // the first word of the centroids
 var<private> sized_sum: vec4<f32>; // of the lane's weights of coded tokens, times their sizes
-var<workgroup> value_sizes: array<f32, SIZES>;
 // The weights of exact tokens lend their memory, which a coded tile does not use: to steps of means, in steps of levels, and to sums
 // of each lane's weights, without sizes.
 
@@ -1454,6 +1453,8 @@ fn prepare_values(block: Block, lane: u32) {
     value_sizes[lane] = size_at(codebook + VALUE_SIZES, lane);
   }
 }
+
+var<workgroup> value_sizes: array<f32, SIZES>;
 
 // The size of the lane's coded token i, of the record at record.
 fn value_size(record: u32, i: u32) -> f32 {

@@ -440,17 +440,17 @@ var<private> lowest_score: vec4<f32>; // of means whose levels are 0, in the chu
 
 var<workgroup> key_sizes: array<f32, SIZES>;
 
+// The size of the lane's coded token i, of the record at record.
+fn key_size(record: u32, i: u32) -> f32 {
+  let place = size_place(i);
+  return key_sizes[(key_records[record + HEAD_DIM / 8u + place.x] >> place.y) & (SIZES - 1u)];
+}
+
 fn prepare_sizes(block: Block, lane: u32) {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
   if (lane < SIZES) {
     key_sizes[lane] = size_at(codebook + KEY_SIZES, lane);
   }
-}
-
-// The size of the lane's coded token i, of the record at record.
-fn key_size(record: u32, i: u32) -> f32 {
-  let place = size_place(i);
-  return key_sizes[(key_records[record + HEAD_DIM / 8u + place.x] >> place.y) & (SIZES - 1u)];
 }
 
 fn prepare_block(entry: Entry, block: Block, lane: u32) {

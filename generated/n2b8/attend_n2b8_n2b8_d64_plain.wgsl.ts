@@ -555,17 +555,17 @@ fn stepped_rows(chunk: u32) -> Rows {
 
 var<workgroup> key_sizes: array<f32, SIZES>;
 
+// The size of the lane's coded token i, of the record at record.
+fn key_size(record: u32, i: u32) -> f32 {
+  let place = size_place(i);
+  return key_sizes[(key_records[record + HEAD_DIM / 8u + place.x] >> place.y) & (SIZES - 1u)];
+}
+
 fn prepare_sizes(block: Block, lane: u32) {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
   if (lane < SIZES) {
     key_sizes[lane] = size_at(codebook + KEY_SIZES, lane);
   }
-}
-
-// The size of the lane's coded token i, of the record at record.
-fn key_size(record: u32, i: u32) -> f32 {
-  let place = size_place(i);
-  return key_sizes[(key_records[record + HEAD_DIM / 8u + place.x] >> place.y) & (SIZES - 1u)];
 }
 
 fn prepare_block(entry: Entry, block: Block, lane: u32) {
@@ -734,7 +734,6 @@ fn weighted(value: vec4<f32>, weight: vec4<f32>) -> mat4x4<f32> {
 // what all tokens share, the lowest levels and those of means, come when all is summed.
 var<private> value_first: u32; // the first word of the centroids
 var<private> sized_sum: vec4<f32>; // of the lane's weights of coded tokens, times their sizes
-var<workgroup> value_sizes: array<f32, SIZES>;
 // Steps of means, in steps of levels, and sums of each lane's weights, without sizes.
 var<workgroup> page_shares: array<vec4<f32>, CHUNKS + WORKGROUP>;
 
@@ -750,6 +749,8 @@ fn prepare_values(block: Block, lane: u32) {
     page_shares[lane] = grids[2] / grids[1];
   }
 }
+
+var<workgroup> value_sizes: array<f32, SIZES>;
 
 // The size of the lane's coded token i, of the record at record.
 fn value_size(record: u32, i: u32) -> f32 {
