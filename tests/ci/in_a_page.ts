@@ -34,7 +34,7 @@ Deno.test({
       await eventually(async () => assert.notEqual(await report.textContent(), "..."), 300_000);
       assert.equal(
         await report.textContent(),
-        "64 tokens, 44 of them in codes; 16384 outputs, all between 0 and 1",
+        "64 tokens, 44 of them in codes; 16384 outputs, all from 0 to 1",
       );
       // No icon is served.
       assert.deepEqual(errors.filter((error) => !/404/.test(error)), []);
