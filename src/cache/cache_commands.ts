@@ -56,8 +56,8 @@ export class CacheCommands {
   step(growths: readonly Growth[], firsts: readonly number[], { way, splits }: StepCut): StepGrid {
     const most = Math.max(...growths.map(({ tokens }) => tokens));
     const rows = growths.map(({ tokens, spans }, i) => ({ tokens, first: firsts[i]!, spans }));
-    const { shares: spans, partials } = this.#spans.share(this.parameters, rows, way, splits);
-    const firstOwn = Math.max(...partials);
+    const { shares: spans, partials, partialStride } = this.#spans
+      .share(this.parameters, rows, way, splits);
     const scoreStride = rowScores(this.#options);
     const shares = splits.map((own) => {
       const entries = growths.map(
@@ -73,8 +73,8 @@ export class CacheCommands {
         }),
       );
       // Spans' results lie beside those of all layers alike.
-      const partialStride = firstOwn + (spans.length > 0 ? Math.max(...splits) : own);
-      const place = this.parameters.write(entries, { splits: own, scoreStride, partialStride });
+      const place = this.parameters
+        .write(entries, { splits: own, scoreStride, partialStride: partialStride ?? own });
       return { place, splits: own };
     });
     return {

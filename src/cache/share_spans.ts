@@ -62,5 +62,5 @@ export function shareSpans(
       splits: own,
     };
   });
-  return { shares, partials };
+  return { shares, partials, partialStride: shares.length > 0 ? partialStride : undefined };
 }

@@ -55,6 +55,8 @@ export interface SharedSpans {
   readonly shares: readonly SpanShare[];
   /** For each sequence, how many partial results its spans have. */
   readonly partials: readonly number[];
+  /** Partial results of a row for which there is room; undefined where no sequence has a span. */
+  readonly partialStride: number | undefined;
 }
 
 /** One layer of a span that is handed over. */
@@ -123,7 +125,7 @@ export const NO_SPANS: CacheSpans = {
   adopt: (_, create) => create([]),
   requireCoded() {},
   checkAttend() {},
-  share: (_, rows) => ({ shares: [], partials: rows.map(() => 0) }),
+  share: (_, rows) => ({ shares: [], partials: rows.map(() => 0), partialStride: undefined }),
   stats: () => [],
 };
 
