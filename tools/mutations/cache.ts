@@ -365,8 +365,8 @@ export const CACHE: readonly Mutation[] = [
     ],
     [
       "splits-of-first-kind",
-      "const place = this.parameters.write(entries, { splits: own, scoreStride, partialStride });",
-      "const place = this.parameters.write(entries, { splits: splits[0]!, scoreStride, partialStride });",
+      ".write(entries, { splits: own, scoreStride, partialStride: partialStride ?? own });",
+      ".write(entries, { splits: splits[0]!, scoreStride, partialStride: partialStride ?? own });",
       { tests: ["plan/steps"] },
     ],
     [
