@@ -102,7 +102,7 @@ export function rowOfCodes(scheme: Scheme, codes: number): Context {
   const { codeBits } = scheme;
   const bits = codes * codeBits;
   const aligned = 32 % codeBits === 0;
-  const words = aligned && bits > 32;
+  const words = aligned && bits >= 32;
   return {
     ...(aligned ? {} : { codePartial: codePartial(scheme) }),
     codesPartial: words ? "codes_words" : aligned ? "codes_word" : "codes_apart",

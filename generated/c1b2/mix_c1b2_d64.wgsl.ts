@@ -295,27 +295,27 @@ fn value_grid(codebook: u32, chunk: u32) -> Grid {
   );
 }
 
-// Codes of token token in a row, from code index on; they lie in one word.
+// Codes of token token in a row, from code index on; they fill whole words.
 fn value_codes(record: u32, token: u32, index: u32) -> array<u32, 16> {
-  let bit = (token * VALUE_TOKEN_CODES + index) * VALUE_BITS;
-  let word = value_records[record + ((bit >> 5u) + token * VALUE_TOKEN_WORDS)] >> (bit & 31u);
+  let first = record + ((token * VALUE_TOKEN_CODES + index) * VALUE_BITS / 32u + token * VALUE_TOKEN_WORDS);
+  let word_0 = value_records[first + 0u];
   return array<u32, 16>(
-    (word >> (0u * VALUE_BITS)) & VALUE_MASK,
-    (word >> (1u * VALUE_BITS)) & VALUE_MASK,
-    (word >> (2u * VALUE_BITS)) & VALUE_MASK,
-    (word >> (3u * VALUE_BITS)) & VALUE_MASK,
-    (word >> (4u * VALUE_BITS)) & VALUE_MASK,
-    (word >> (5u * VALUE_BITS)) & VALUE_MASK,
-    (word >> (6u * VALUE_BITS)) & VALUE_MASK,
-    (word >> (7u * VALUE_BITS)) & VALUE_MASK,
-    (word >> (8u * VALUE_BITS)) & VALUE_MASK,
-    (word >> (9u * VALUE_BITS)) & VALUE_MASK,
-    (word >> (10u * VALUE_BITS)) & VALUE_MASK,
-    (word >> (11u * VALUE_BITS)) & VALUE_MASK,
-    (word >> (12u * VALUE_BITS)) & VALUE_MASK,
-    (word >> (13u * VALUE_BITS)) & VALUE_MASK,
-    (word >> (14u * VALUE_BITS)) & VALUE_MASK,
-    (word >> (15u * VALUE_BITS)) & VALUE_MASK,
+    (word_0 >> 0u) & VALUE_MASK,
+    (word_0 >> 2u) & VALUE_MASK,
+    (word_0 >> 4u) & VALUE_MASK,
+    (word_0 >> 6u) & VALUE_MASK,
+    (word_0 >> 8u) & VALUE_MASK,
+    (word_0 >> 10u) & VALUE_MASK,
+    (word_0 >> 12u) & VALUE_MASK,
+    (word_0 >> 14u) & VALUE_MASK,
+    (word_0 >> 16u) & VALUE_MASK,
+    (word_0 >> 18u) & VALUE_MASK,
+    (word_0 >> 20u) & VALUE_MASK,
+    (word_0 >> 22u) & VALUE_MASK,
+    (word_0 >> 24u) & VALUE_MASK,
+    (word_0 >> 26u) & VALUE_MASK,
+    (word_0 >> 28u) & VALUE_MASK,
+    (word_0 >> 30u) & VALUE_MASK,
   );
 }
 // The level of a centroid of one channel, four centroids to a word.

@@ -279,27 +279,27 @@ fn codebook_pair(first: u32, pair: u32) -> vec2<u32> {
   return codebook_pair_at(first / 2u + pair);
 }
 
-// Codes of token token in a row, from code index on; they lie in one word.
+// Codes of token token in a row, from code index on; they fill whole words.
 fn key_codes(record: u32, token: u32, index: u32) -> array<u32, 16> {
-  let bit = (token * KEY_TOKEN_CODES + index) * KEY_BITS;
-  let word = key_records[record + ((bit >> 5u) + token * KEY_TOKEN_WORDS)];
+  let first = record + ((token * KEY_TOKEN_CODES + index) * KEY_BITS / 32u + token * KEY_TOKEN_WORDS);
+  let word_0 = key_records[first + 0u];
   return array<u32, 16>(
-    (word >> ((bit & 31u) + 0u * KEY_BITS)) & KEY_MASK,
-    (word >> ((bit & 31u) + 1u * KEY_BITS)) & KEY_MASK,
-    (word >> ((bit & 31u) + 2u * KEY_BITS)) & KEY_MASK,
-    (word >> ((bit & 31u) + 3u * KEY_BITS)) & KEY_MASK,
-    (word >> ((bit & 31u) + 4u * KEY_BITS)) & KEY_MASK,
-    (word >> ((bit & 31u) + 5u * KEY_BITS)) & KEY_MASK,
-    (word >> ((bit & 31u) + 6u * KEY_BITS)) & KEY_MASK,
-    (word >> ((bit & 31u) + 7u * KEY_BITS)) & KEY_MASK,
-    (word >> ((bit & 31u) + 8u * KEY_BITS)) & KEY_MASK,
-    (word >> ((bit & 31u) + 9u * KEY_BITS)) & KEY_MASK,
-    (word >> ((bit & 31u) + 10u * KEY_BITS)) & KEY_MASK,
-    (word >> ((bit & 31u) + 11u * KEY_BITS)) & KEY_MASK,
-    (word >> ((bit & 31u) + 12u * KEY_BITS)) & KEY_MASK,
-    (word >> ((bit & 31u) + 13u * KEY_BITS)) & KEY_MASK,
-    (word >> ((bit & 31u) + 14u * KEY_BITS)) & KEY_MASK,
-    (word >> ((bit & 31u) + 15u * KEY_BITS)) & KEY_MASK,
+    (word_0 >> 0u) & KEY_MASK,
+    (word_0 >> 2u) & KEY_MASK,
+    (word_0 >> 4u) & KEY_MASK,
+    (word_0 >> 6u) & KEY_MASK,
+    (word_0 >> 8u) & KEY_MASK,
+    (word_0 >> 10u) & KEY_MASK,
+    (word_0 >> 12u) & KEY_MASK,
+    (word_0 >> 14u) & KEY_MASK,
+    (word_0 >> 16u) & KEY_MASK,
+    (word_0 >> 18u) & KEY_MASK,
+    (word_0 >> 20u) & KEY_MASK,
+    (word_0 >> 22u) & KEY_MASK,
+    (word_0 >> 24u) & KEY_MASK,
+    (word_0 >> 26u) & KEY_MASK,
+    (word_0 >> 28u) & KEY_MASK,
+    (word_0 >> 30u) & KEY_MASK,
   );
 }
 

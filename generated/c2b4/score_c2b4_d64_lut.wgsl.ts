@@ -279,19 +279,19 @@ fn codebook_pair(first: u32, pair: u32) -> vec2<u32> {
   return codebook_pair_at(first / 2u + pair);
 }
 
-// Codes of token token in a row, from code index on; they lie in one word.
+// Codes of token token in a row, from code index on; they fill whole words.
 fn key_codes(record: u32, token: u32, index: u32) -> array<u32, 8> {
-  let bit = (token * KEY_TOKEN_CODES + index) * KEY_BITS;
-  let word = key_records[record + ((bit >> 5u) + token * KEY_TOKEN_WORDS)];
+  let first = record + ((token * KEY_TOKEN_CODES + index) * KEY_BITS / 32u + token * KEY_TOKEN_WORDS);
+  let word_0 = key_records[first + 0u];
   return array<u32, 8>(
-    (word >> ((bit & 31u) + 0u * KEY_BITS)) & KEY_MASK,
-    (word >> ((bit & 31u) + 1u * KEY_BITS)) & KEY_MASK,
-    (word >> ((bit & 31u) + 2u * KEY_BITS)) & KEY_MASK,
-    (word >> ((bit & 31u) + 3u * KEY_BITS)) & KEY_MASK,
-    (word >> ((bit & 31u) + 4u * KEY_BITS)) & KEY_MASK,
-    (word >> ((bit & 31u) + 5u * KEY_BITS)) & KEY_MASK,
-    (word >> ((bit & 31u) + 6u * KEY_BITS)) & KEY_MASK,
-    (word >> ((bit & 31u) + 7u * KEY_BITS)) & KEY_MASK,
+    (word_0 >> 0u) & KEY_MASK,
+    (word_0 >> 4u) & KEY_MASK,
+    (word_0 >> 8u) & KEY_MASK,
+    (word_0 >> 12u) & KEY_MASK,
+    (word_0 >> 16u) & KEY_MASK,
+    (word_0 >> 20u) & KEY_MASK,
+    (word_0 >> 24u) & KEY_MASK,
+    (word_0 >> 28u) & KEY_MASK,
   );
 }
 

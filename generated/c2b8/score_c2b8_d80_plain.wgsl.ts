@@ -293,15 +293,15 @@ fn key_grid(codebook: u32, chunk: u32) -> Grid {
   );
 }
 
-// Codes of token token in a row, from code index on; they lie in one word.
+// Codes of token token in a row, from code index on; they fill whole words.
 fn key_codes(record: u32, token: u32, index: u32) -> array<u32, 4> {
-  let bit = (token * KEY_TOKEN_CODES + index) * KEY_BITS;
-  let word = key_records[record + ((bit >> 5u) + token * KEY_TOKEN_WORDS)] >> (bit & 31u);
+  let first = record + ((token * KEY_TOKEN_CODES + index) * KEY_BITS / 32u + token * KEY_TOKEN_WORDS);
+  let word_0 = key_records[first + 0u];
   return array<u32, 4>(
-    (word >> (0u * KEY_BITS)) & KEY_MASK,
-    (word >> (1u * KEY_BITS)) & KEY_MASK,
-    (word >> (2u * KEY_BITS)) & KEY_MASK,
-    (word >> (3u * KEY_BITS)) & KEY_MASK,
+    (word_0 >> 0u) & KEY_MASK,
+    (word_0 >> 8u) & KEY_MASK,
+    (word_0 >> 16u) & KEY_MASK,
+    (word_0 >> 24u) & KEY_MASK,
   );
 }
 // Levels of the two channels of a centroid, two centroids to a word.

@@ -325,15 +325,15 @@ fn key_grid(codebook: u32, chunk: u32) -> Grid {
   );
 }
 
-// Codes of token token in a row, from code index on; they lie in one word.
+// Codes of token token in a row, from code index on; they fill whole words.
 fn key_codes(record: u32, token: u32, index: u32) -> array<u32, 4> {
-  let bit = (token * KEY_TOKEN_CODES + index) * KEY_BITS;
-  let word = key_records[record + ((bit >> 5u) + token * KEY_TOKEN_WORDS)];
+  let first = record + ((token * KEY_TOKEN_CODES + index) * KEY_BITS / 32u + token * KEY_TOKEN_WORDS);
+  let word_0 = key_records[first + 0u];
   return array<u32, 4>(
-    (word >> ((bit & 31u) + 0u * KEY_BITS)) & KEY_MASK,
-    (word >> ((bit & 31u) + 1u * KEY_BITS)) & KEY_MASK,
-    (word >> ((bit & 31u) + 2u * KEY_BITS)) & KEY_MASK,
-    (word >> ((bit & 31u) + 3u * KEY_BITS)) & KEY_MASK,
+    (word_0 >> 0u) & KEY_MASK,
+    (word_0 >> 8u) & KEY_MASK,
+    (word_0 >> 16u) & KEY_MASK,
+    (word_0 >> 24u) & KEY_MASK,
   );
 }
 // Where the centroids of chunk chunk begin.
@@ -367,15 +367,15 @@ fn value_grid(codebook: u32, chunk: u32) -> Grid {
   );
 }
 
-// Codes of token token in a row, from code index on; they lie in one word.
+// Codes of token token in a row, from code index on; they fill whole words.
 fn value_codes(record: u32, token: u32, index: u32) -> array<u32, 4> {
-  let bit = (token * VALUE_TOKEN_CODES + index) * VALUE_BITS;
-  let word = value_records[record + ((bit >> 5u) + token * VALUE_TOKEN_WORDS)];
+  let first = record + ((token * VALUE_TOKEN_CODES + index) * VALUE_BITS / 32u + token * VALUE_TOKEN_WORDS);
+  let word_0 = value_records[first + 0u];
   return array<u32, 4>(
-    (word >> ((bit & 31u) + 0u * VALUE_BITS)) & VALUE_MASK,
-    (word >> ((bit & 31u) + 1u * VALUE_BITS)) & VALUE_MASK,
-    (word >> ((bit & 31u) + 2u * VALUE_BITS)) & VALUE_MASK,
-    (word >> ((bit & 31u) + 3u * VALUE_BITS)) & VALUE_MASK,
+    (word_0 >> 0u) & VALUE_MASK,
+    (word_0 >> 8u) & VALUE_MASK,
+    (word_0 >> 16u) & VALUE_MASK,
+    (word_0 >> 24u) & VALUE_MASK,
   );
 }
 // Where the centroids of chunk chunk begin.

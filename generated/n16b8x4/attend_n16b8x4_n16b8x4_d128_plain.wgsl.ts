@@ -377,15 +377,15 @@ fn key_mean_grids(codebook: u32, record: u32, chunk: u32) -> mat4x4<f32> {
 
 const KEY_QUADS: u32 = 4u; // words of a centroid
 
-// Codes of token token in a row, from code index on; they lie in one word.
+// Codes of token token in a row, from code index on; they fill whole words.
 fn key_codes(record: u32, token: u32, index: u32) -> array<u32, 4> {
-  let bit = (token * KEY_TOKEN_CODES + index) * KEY_BITS;
-  let word = key_records[record + ((bit >> 5u) + token * KEY_TOKEN_WORDS)] >> (bit & 31u);
+  let first = record + ((token * KEY_TOKEN_CODES + index) * KEY_BITS / 32u + token * KEY_TOKEN_WORDS);
+  let word_0 = key_records[first + 0u];
   return array<u32, 4>(
-    (word >> (0u * KEY_BITS)) & KEY_MASK,
-    (word >> (1u * KEY_BITS)) & KEY_MASK,
-    (word >> (2u * KEY_BITS)) & KEY_MASK,
-    (word >> (3u * KEY_BITS)) & KEY_MASK,
+    (word_0 >> 0u) & KEY_MASK,
+    (word_0 >> 8u) & KEY_MASK,
+    (word_0 >> 16u) & KEY_MASK,
+    (word_0 >> 24u) & KEY_MASK,
   );
 }
 // Where the centroids of the group begin that holds chunk chunk, in whose middle the chunk may lie.
@@ -436,15 +436,15 @@ fn value_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
 
 const VALUE_QUADS: u32 = 4u; // words of a centroid
 
-// Codes of token token in a row, from code index on; they lie in one word.
+// Codes of token token in a row, from code index on; they fill whole words.
 fn value_codes(record: u32, token: u32, index: u32) -> array<u32, 4> {
-  let bit = (token * VALUE_TOKEN_CODES + index) * VALUE_BITS;
-  let word = value_records[record + ((bit >> 5u) + token * VALUE_TOKEN_WORDS)] >> (bit & 31u);
+  let first = record + ((token * VALUE_TOKEN_CODES + index) * VALUE_BITS / 32u + token * VALUE_TOKEN_WORDS);
+  let word_0 = value_records[first + 0u];
   return array<u32, 4>(
-    (word >> (0u * VALUE_BITS)) & VALUE_MASK,
-    (word >> (1u * VALUE_BITS)) & VALUE_MASK,
-    (word >> (2u * VALUE_BITS)) & VALUE_MASK,
-    (word >> (3u * VALUE_BITS)) & VALUE_MASK,
+    (word_0 >> 0u) & VALUE_MASK,
+    (word_0 >> 8u) & VALUE_MASK,
+    (word_0 >> 16u) & VALUE_MASK,
+    (word_0 >> 24u) & VALUE_MASK,
   );
 }
 // Where the centroids of the group begin that holds chunk chunk, in whose middle the chunk may lie.
