@@ -17,6 +17,7 @@ import type { OnnxChoice } from "./onnx/onnx.ts";
 import { COUNTED } from "./count/kernels.ts";
 import type { GpuChoice } from "./gpu/gpu.ts";
 import type { SkipChoice } from "./skip.ts";
+import type { SpansChoice } from "./spans.ts";
 
 /** The spaces that all schemes have kernels for. */
 const SPACES: readonly KeySpace[] = ["pre-rope", "as-scored"];
@@ -67,6 +68,7 @@ export type BenchCommand =
   | { readonly suite: "kmeans"; readonly schemes: readonly SchemePair[]; readonly tokens: number }
   | { readonly suite: "prefill"; readonly schemes: readonly SchemePair[] }
   | { readonly suite: "skip"; readonly choice: SkipChoice }
+  | { readonly suite: "spans"; readonly choice: SpansChoice }
   | { readonly suite: "trellis" }
   | { readonly suite: "host" }
   | { readonly suite: "onnx"; readonly choice: OnnxChoice; readonly files: OutputFiles };
@@ -272,6 +274,16 @@ function addOthers(program: Command, found: Found): void {
       [8192, 32768],
     )
     .action((choice: SkipChoice) => found({ suite: "skip", choice }));
+  program.command("spans")
+    .description(
+      "Attention to a span, such as an image's, in floats and in integers, beside a span in f16.",
+    )
+    .addOption(
+      optionWithDefault("--schemes <list>", "schemes, or pairs keys/values", coded, "sc4,sc2"),
+    )
+    .option("--tokens <n>", "tokens of the span", integerFrom(64), 8192)
+    .option("--seconds <n>", "to spend on the comparison", integerFrom(1), 15)
+    .action((choice: SpansChoice) => found({ suite: "spans", choice }));
   program.command("trellis")
     .description("Errors of trellis codes, which no scheme has, beside those of lattices: no GPU.")
     .action(() => found({ suite: "trellis" }));

@@ -27,6 +27,7 @@ import { formatHost, measureHost } from "./host.ts";
 import { formatKmeans, measureKmeans } from "./kmeans.ts";
 import { formatPrefill, measurePrefill } from "./prefill.ts";
 import { formatSkip, measureSkip } from "./skip.ts";
+import { formatSpans, measureSpans } from "./spans.ts";
 import { formatTrellis, measureTrellis } from "./trellis.ts";
 import { formatReport } from "./report/report.ts";
 import { spread } from "./measure/statistics.ts";
@@ -81,6 +82,9 @@ async function runSuite(command: BenchCommand, line: string): Promise<void> {
       break;
     case "skip":
       for await (const row of measureSkip(device, command.choice)) console.log(formatSkip(row));
+      break;
+    case "spans":
+      for (const row of await measureSpans(device, command.choice)) console.log(formatSpans(row));
       break;
     case "kmeans":
       for (const { keys } of command.schemes) {

@@ -270,6 +270,13 @@ export const ladder: readonly LadderRow[] = [
     headDims: [64, 128],
     reason: "products of integers, four in an instruction, which most GPUs have",
   })),
+  ...(["int16", "int8"] as const).map((feature) => ({
+    feature,
+    variants: ["plain"] as const,
+    schemes: ["sc2", "sc4"] as const,
+    headDims: [64, 128],
+    reason: "the same of images and videos",
+  })),
 ];
 
 /** Calibration on the user's own device. */

@@ -921,8 +921,8 @@ var<workgroup> query_base: vec4<f32>; // the score of all middles
 
 {{> (lookup . "keyStepsPartial")}}
 
-fn digit_queries(block: Block, lane: u32) {
-  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+// codebook is where a head's grids begin.
+fn digit_queries(codebook: u32, lane: u32) {
   if (lane < CHUNKS) {
     let grid = key_steps(codebook, lane);
     let rows = query_rows(lane);
@@ -1116,7 +1116,7 @@ fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
 fn prepare_block(entry: Entry, block: Block, lane: u32) {
 {{> load_queries}}
   workgroupBarrier();
-  digit_queries(block, lane);
+  digit_queries((layer.first_head + block.head) * KEY_CODEBOOK_WORDS, lane);
 }
 
 // Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
@@ -3074,7 +3074,7 @@ fn {{side}}_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
   );
 }
 `],
-  ["schemes/additive/base_digits.hbs", `  digit_queries(block, lane);
+  ["schemes/additive/base_digits.hbs", `  digit_queries((layer.first_head + block.head) * KEY_CODEBOOK_WORDS, lane);
 `],
   ["schemes/additive/base_lows.hbs", `  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
   if (lane < CHUNKS) {
@@ -6945,6 +6945,15 @@ const {{upper}}_LEVELS: u32 = {{levelsWord}}u; // words before the levels, whose
 const {{upper}}_LOW: u32 = {{lowWord}}u; // words before the lower plane
 const {{upper}}_HIGH: u32 = {{highWord}}u; // words before the upper plane
 `],
+  ["schemes/span/channels_of_four_planes.hbs", `  sums = transpose(sums);
+`],
+  ["schemes/span/channels_of_two_planes.hbs", `  sums = mat4x4<f32>(
+    vec4<f32>(sums[0].x, sums[1].x, sums[0].y, sums[1].y),
+    vec4<f32>(sums[0].z, sums[1].z, sums[0].w, sums[1].w),
+    vec4<f32>(sums[2].x, sums[3].x, sums[2].y, sums[3].y),
+    vec4<f32>(sums[2].z, sums[3].z, sums[2].w, sums[3].w),
+  );
+`],
   ["schemes/span/codebook_levels.hbs", `// First word of the levels of a head of the span in slot; side 0 has those of keys, side 1 of values. Spans are in one part.
 fn levels_word(slot: u32, side: u32, head: u32) -> u32 {
   return ((slot * 2u + side) * layer.kv_heads + head) * HEAD_DIM;
@@ -7009,6 +7018,17 @@ fn main(
     }
     records[record + item] = bits;
   }
+}
+`],
+  ["schemes/span/finish_planes.hbs", `fn value_grid(word: u32, chunk: u32) -> Grid {
+  return plane_grid(word, chunk);
+}
+
+fn finish_coded(entry: Entry, block: Block, lane: u32) {
+  let codebook = levels_word(entry.slot, 1u, block.head);
+{{> finish_levels}}
+  // From planes to channels.
+{{> (lookup . "channelsPartial")}}
 }
 `],
   ["schemes/span/fit_span.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
@@ -7087,6 +7107,10 @@ fn fit_channel(low: f32, high: f32) -> u32 {
   return quotient_bits(high - low, STEPS) | (nearest_bits(low) << 16u);
 }
 `],
+  ["schemes/span/key_steps_planes.hbs", `fn key_steps(word: u32, chunk: u32) -> Grid {
+  return plane_grid(word, chunk);
+}
+`],
   ["schemes/span/load_span_codes.hbs", `{{> level_codes}}
 
 // The codes of channels 4 chunk to 4 chunk + 3 of token token of the record at record. The span's levels are applied elsewhere:
@@ -7104,6 +7128,45 @@ fn value_grid(codebook: u32, chunk: u32) -> Grid {
 fn finish_coded(entry: Entry, block: Block, lane: u32) {
   let codebook = levels_word(entry.slot, 1u, block.head);
 {{> finish_levels}}
+}
+`],
+  ["schemes/span/plane_words.hbs", `// A span has no centroids.
+fn {{side}}_row(codebook: u32, chunk: u32) -> u32 {
+  return 0u;
+}
+
+// Codes of channels of token token of the record at record, from chunk chunk on: a word for each plane, of every PLANES-th code of a
+// word, shifted to the tops of its bytes. So a word is cut into planes by a shift and a mask each.
+fn {{side}}_words(row: u32, record: u32, token: u32, chunk: u32) -> array<u32, {{chunkCount}}> {
+  let first = record + {{upper}}_METADATA_WORDS + (token * CHUNKS + chunk) / PLANES;
+{{#each planeWords}}
+  let word_{{index}} = {{../side}}_records[first + {{index}}u];
+{{/each}}
+  return array<u32, {{chunkCount}}>(
+{{#each planes}}
+    (word_{{word}} << {{shift}}u) & PLANE_MASK,
+{{/each}}
+  );
+}
+`],
+  ["schemes/span/planes.hbs", `const PLANES: u32 = {{planes}}u; // codes of a byte: a chunk of planes has every so many channels, from one on
+const PLANE_MASK: u32 = {{planeMask}}u; // the code at the top of each byte
+const PLANE_STEP: f32 = {{planeStep}}; // of a code that lies there
+
+// The first channel of a chunk of planes.
+fn plane_channel(chunk: u32) -> u32 {
+  return chunk / PLANES * (4u * PLANES) + chunk % PLANES;
+}
+
+// What codes of a chunk of planes stand for, from the levels at word.
+fn plane_grid(word: u32, chunk: u32) -> Grid {
+  var grid: Grid;
+  for (var i = 0u; i < 4u; i += 1u) {
+    let level = unpack2x16float(levels[word + plane_channel(chunk) + i * PLANES]);
+    grid.low[i] = level.y;
+    grid.step[i] = level.x * PLANE_STEP;
+  }
+  return grid;
 }
 `],
   ["schemes/span/score_span.hbs", `{{> (lookup . "codedKeysPartial")}}
@@ -7142,6 +7205,29 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   for (var i = 0u; i < SPAN; i += 1u) {
     scores[i] += row_biases;
   }
+}
+`],
+  ["schemes/span/score_span_integers.hbs", `{{> planes}}
+
+{{> digits}}
+
+fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
+
+// Queries have the order of planes: a span has no exact tokens, which would need another.
+fn prepare_block(entry: Entry, block: Block, lane: u32) {
+  for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
+    let row = min(block.first_row + item / CHUNKS, block.rows - 1u);
+    query_tile[item] = Chunk(query_load4(entry, block.head, row, plane_channel(item % CHUNKS), PLANES));
+  }
+  workgroupBarrier();
+  digit_queries(levels_word(entry.slot, 0u, block.head), lane);
+}
+
+// Scores of the lane's tokens for every row.
+fn score_tokens(block: Block, tile: Tile, lane: u32) {
+  let centroids = 0u;
+  let coded_chunks = trips(tile, true, CHUNKS);
+{{> digit_sums}}
 }
 `],
   ["schemes/ternary/encode_ternary.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;

@@ -32,7 +32,7 @@ export const BUDGETS = {
   // whose sums are unrolled.
   kernel: { goal: 3_000, ceiling: 9_400 },
   // JSR takes 20 MB at most.
-  published: { goal: 14_000_000, ceiling: 14_000_000 },
+  published: { goal: 14_200_000, ceiling: 14_200_000 },
 } as const satisfies Record<string, Budget>;
 
 /** Something measured, against its budget. */

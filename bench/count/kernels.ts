@@ -9,6 +9,7 @@ export const COUNTED: readonly string[] = [
   "attend_n16b8x2_n16b8x2_d128_{plain,rope,anchored,anchored_int16,anchored_int8,table16,table16_int8,table_int16}",
   "attend_{n8b8_n8b8,n8b8x2_n8b8x2,n16b8x4_n16b8x4}_d128_{plain,rope,anchored}",
   "attend_{u8b8_u8b8_d128_rope,sc2_sc2_d128_plain}",
+  "attend_sc4_sc4_d128_plain{,_int16,_int8}",
   "score_{f16,c8b8,c4b8}_d128_!(mrope)",
   "mix_{f16,c8b8,c4b8}_d128",
 ];

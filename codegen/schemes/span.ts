@@ -2,6 +2,7 @@
 import { MAX_SPAN, WORKGROUP_SIZE } from "../../src/kernels/constants.ts";
 import type { Scheme } from "../../src/schemes/scheme.ts";
 import { pages, plainMix, QUERIES } from "../kernels/attention.ts";
+import { INTEGER_KEY_CHANNELS, integerScore } from "../kernels/integers.ts";
 import { codecKernel, type Context, kernel } from "../kernels/kernel_row.ts";
 import { codecSizes, encoderSizes, loadedChunks, recordSizes } from "./common.ts";
 import type { SchemeKernels } from "./scheme_kernels.ts";
@@ -15,6 +16,21 @@ export function spanKernels(scheme: Scheme, headDim: number): SchemeKernels {
     metadataWords: 0,
     constantsPartial: "level_constants",
     ...loadedChunks(numbers, { loadPartial: "load_span_codes" }),
+  });
+  const planes = 8 / codeBits;
+  /** Codes as integers: the same code of each byte at a time. */
+  const planeReader = (side: string, numbers: number): Context => ({
+    ...recordSizes(side, scheme, headDim),
+    codeBits,
+    metadataWords: 0,
+    constantsPartial: "level_constants",
+    chunkCount: numbers / 4,
+    chunksPartial: "plane_words",
+    planeWords: Array.from({ length: numbers * codeBits / 32 }, (_, index) => ({ index })),
+    planes: Array.from({ length: numbers / 4 }, (_, chunk) => ({
+      word: Math.floor(chunk / planes),
+      shift: codeBits * (planes - 1 - chunk % planes),
+    })),
   });
   const { pageTokens: _, ...fitted } = codecSizes(headDim);
   return {
@@ -55,5 +71,29 @@ export function spanKernels(scheme: Scheme, headDim: number): SchemeKernels {
       coded: { source: "coded", ...pages("SPAN", MAX_SPAN), queries: QUERIES.name },
     }),
     mix: plainMix("mix_span"),
+    // A word of single bits has more planes than a lane has chunks of values.
+    ...(codeBits === 1 ? {} : {
+      integers: {
+        values: (numbers) => planeReader("value", numbers),
+        mix: () => ({
+          finishPartial: "finish_planes",
+          channelsPartial: planes === 4 ? "channels_of_four_planes" : "channels_of_two_planes",
+          mixTilePartial: "pack_weights_plain",
+          quadsPartial: "quads_apart",
+        }),
+        score(_, digits) {
+          const { exactly: _exactly, ...score } = integerScore(digits, MAX_SPAN);
+          return {
+            key: planeReader("key", INTEGER_KEY_CHANNELS),
+            ...score,
+            scorePartial: "score_span_integers",
+            keyStepsPartial: "key_steps_planes",
+            planes,
+            planeMask: `0x${((2 ** codeBits - 1) * 2 ** (8 - codeBits)).toString(16).repeat(4)}`,
+            planeStep: `${2 ** (codeBits - 8)}`,
+          };
+        },
+      },
+    }),
   };
 }

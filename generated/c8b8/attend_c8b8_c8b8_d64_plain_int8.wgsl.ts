@@ -491,8 +491,8 @@ fn key_steps(codebook: u32, chunk: u32) -> Grid {
   return key_grid(codebook, chunk);
 }
 
-fn digit_queries(block: Block, lane: u32) {
-  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+// codebook is where a head's grids begin.
+fn digit_queries(codebook: u32, lane: u32) {
   if (lane < CHUNKS) {
     let grid = key_steps(codebook, lane);
     let rows = query_rows(lane);
@@ -549,7 +549,7 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
     query_tile[item] = Chunk(query_load4(entry, block.head, row, (item % CHUNKS) * 4u, 1u));
   }
   workgroupBarrier();
-  digit_queries(block, lane);
+  digit_queries((layer.first_head + block.head) * KEY_CODEBOOK_WORDS, lane);
 }
 
 // Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.

@@ -552,8 +552,8 @@ fn key_steps(codebook: u32, chunk: u32) -> Grid {
   return Grid(grids[0], grids[1]);
 }
 
-fn digit_queries(block: Block, lane: u32) {
-  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+// codebook is where a head's grids begin.
+fn digit_queries(codebook: u32, lane: u32) {
   if (lane < CHUNKS) {
     let grid = key_steps(codebook, lane);
     let rows = query_rows(lane);
@@ -624,7 +624,7 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
   }
   prepare_sizes(block, lane);
   workgroupBarrier();
-  digit_queries(block, lane);
+  digit_queries((layer.first_head + block.head) * KEY_CODEBOOK_WORDS, lane);
 }
 
 // Scores the mean of each lane's page, in parts: a page is a record.

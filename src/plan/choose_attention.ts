@@ -9,12 +9,18 @@ import { tableBytes } from "./sizes.ts";
 import { raise } from "../base/raise.ts";
 import type { KernelInfo } from "../kernels/kernel.ts";
 import { MAX_SPAN, MIN_SPAN, TUNED_WORKGROUPS } from "../kernels/constants.ts";
-import type { KeyVariant } from "../kernels/name.ts";
+import type { KernelFeature, KeyVariant } from "../kernels/name.ts";
 import type { PlanLimits } from "./limits.ts";
 import { type MeasuredCandidate, refuseChoice } from "./tuning_record.ts";
 import { codesAnchored } from "../schemes/key_turn.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
-import { coveringKernels, type KernelQuery, obstacle, requireKernel } from "../kernels/select.ts";
+import {
+  coveringKernels,
+  kernelParts,
+  type KernelQuery,
+  obstacle,
+  requireKernel,
+} from "../kernels/select.ts";
 
 /** The kernels that compute attention together, in order of dispatch. */
 export interface AttentionKernels {
@@ -182,6 +188,7 @@ export function candidateNames({ attend, table, score, mix }: KernelGroup): read
 /**
  * The combination of the least estimated cost, or, with a tuning record, the fastest one.
  *
+ * @param feature A feature that was measured to be fast, and is used if there are kernels.
  * @throws {CoupletError} as {@linkcode fittingCandidates} does; `tuning` where the fastest one does
  * not fit.
  */
@@ -192,6 +199,7 @@ export function chooseAttention(
   layer: ResolvedLayer,
   step: StepSize,
   tuned?: MeasuredCandidate,
+  feature?: KernelFeature,
 ): AttentionKernels {
   const candidates = fittingCandidates(options, kernels, limits, layer, step);
   if (tuned !== undefined) {
@@ -211,11 +219,14 @@ export function chooseAttention(
       reason: `measured: ${milliseconds.toPrecision(3)} ms in up to ${workgroups} workgroups`,
     };
   }
-  const best = candidates[0]!;
+  const featured = feature &&
+    candidates.find(({ kernels: { attend } }) => attend && kernelParts(attend).feature === feature);
+  const best = featured ?? candidates[0]!;
   const others = candidates.find(({ kernels }) => kernels !== best.kernels);
   const { kernels: chosen, span } = best;
-  const reason =
-    `estimated: least of ${candidates.length} at ${options.capacity.sequenceTokens} tokens${
+  const reason = featured
+    ? `${feature}, as was measured of a layer`
+    : `estimated: least of ${candidates.length} at ${options.capacity.sequenceTokens} tokens${
       others === undefined
         ? ""
         : `, ${Math.round((1 - best.cost / others.cost) * 100)} % less than ${

@@ -76,7 +76,7 @@ export function planCache(options: PlanOptions): CachePlan {
     return { ...chosen, parts, bytes: layerBytes(resolved, layer, parts.length) };
   });
 
-  const spans = options.spans && spanPlanner(options.spans)(resolved, kernels, limits);
+  const spans = options.spans && spanPlanner(options.spans)(resolved, kernels, limits, layers);
   const kinds = spans?.kinds ?? [];
   const own = stepScratch(resolved, resolved, layers);
   const scratch = {

@@ -4,8 +4,8 @@ import { CoupletError } from "../base/errors.ts";
 import { type AttentionKernels, chooseAttention } from "./choose_attention.ts";
 import type { BoundBuffer } from "./divide_heads.ts";
 import type { KernelInfo } from "../kernels/kernel.ts";
-import type { KernelFamily } from "../kernels/name.ts";
-import { type KernelQuery, requireKernel } from "../kernels/select.ts";
+import type { KernelFamily, KernelFeature } from "../kernels/name.ts";
+import { kernelParts, type KernelQuery, requireKernel } from "../kernels/select.ts";
 import { PAGE_TOKENS } from "../kernels/constants.ts";
 import { bySide } from "../model/by_side.ts";
 import { type Side, sideDim, SIDES } from "../model/side.ts";
@@ -25,12 +25,12 @@ import {
   pageTableBytes,
   poolBytes,
 } from "./sizes.ts";
-import { decodeStep, largestStep, type StepSize } from "./steps.ts";
+import { type AttentionWay, decodeStep, largestStep, type StepSize } from "./steps.ts";
 import { layerKind } from "./tuning_record.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import { POLICY_FIELDS } from "../schemes/policy.ts";
 import type { SpanPolicies, SpanPolicy } from "./span_policies.ts";
-import type { PlannedSpans, SpanCoders, SpanLayerPlan, SpanPlan } from "./spans.ts";
+import type { PlannedSpans, SpanCoders, SpanLayerPlan, SpanPlan, SpanPlanner } from "./spans.ts";
 
 /** What kinds of spans may be. */
 function spansFields(value: unknown): Fields<Record<string, SpanPolicy>> {
@@ -135,13 +135,29 @@ export function resolveSpans(spans: SpanPolicies, options: ResolvedOptions): Spa
   });
 }
 
+/**
+ * The integers that layers of the cache attend in. Only tuning chooses them, on devices that are
+ * fast at them. Spans are not tuned: they attend in the same, if there are kernels.
+ */
+type PlannedIntegers = Readonly<Record<AttentionWay, KernelFeature | undefined>>;
+
+function integersOf(attentions: readonly AttentionKernels[]): KernelFeature | undefined {
+  const features = attentions.flatMap(({ attend }) => attend ? kernelParts(attend).feature : []);
+  return features.find((feature) => feature === "int16" || feature === "int8");
+}
+
 /** Plans all kinds of spans. */
 export function planSpans(
   cache: ResolvedOptions,
   kernels: readonly KernelInfo[],
   limits: PlanLimits,
+  layers: Parameters<SpanPlanner>[3],
 ): PlannedSpans {
-  const kinds = cache.spans.map((own) => planSpan(cache, own, kernels, limits));
+  const integers = {
+    decode: integersOf(layers.map(({ decode }) => decode)),
+    prefill: integersOf(layers.map(({ prefill }) => prefill)),
+  };
+  const kinds = cache.spans.map((own) => planSpan(cache, own, kernels, limits, integers));
   const steps = kinds.map(({ options, layers }) => stepScratch(cache, options, layers));
   const most = (numbers: readonly number[]) => Math.max(0, ...numbers);
   return {
@@ -192,12 +208,17 @@ function planSpan(
   options: SpanOptions,
   kernels: readonly KernelInfo[],
   limits: PlanLimits,
+  integers: PlannedIntegers,
 ): SpanPlan {
   const find = (family: KernelFamily, query: Partial<KernelQuery>) =>
     requireKernel(kernels, { family, schemes: [], ...query }, limits);
   const { remap } = options.span;
-  const attention = (layer: ResolvedLayer, step: StepSize): AttentionKernels => ({
-    ...chooseAttention(options, kernels, limits, layer, step),
+  const attention = (
+    layer: ResolvedLayer,
+    way: AttentionWay,
+    step: StepSize,
+  ): AttentionKernels => ({
+    ...chooseAttention(options, kernels, limits, layer, step, undefined, integers[way]),
     ...(remap > 0 && { remap: find("remap", {}) }),
   });
   const coders = (layer: ResolvedLayer, side: Side): SpanCoders => {
@@ -219,8 +240,8 @@ function planSpan(
         storeKeys: find("store", { headDim: layer.headDim }),
         storeValues: find("store", { headDim: layer.valueHeadDim }),
         restore: find("restore", {}),
-        decode: attention(layer, decodeStep(cache)),
-        prefill: attention(layer, largestStep(cache)),
+        decode: attention(layer, "decode", decodeStep(cache)),
+        prefill: attention(layer, "prefill", largestStep(cache)),
       };
       planned.set(kind, plan);
     }

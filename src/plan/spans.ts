@@ -13,6 +13,7 @@ import type { KernelInfo } from "../kernels/kernel.ts";
 import type { PlanLimits } from "./limits.ts";
 import type { ResolvedOptions, SpanKinds, SpanOptions } from "./options.ts";
 import type { ScratchBytes } from "./sizes.ts";
+import type { AttentionWay } from "./steps.ts";
 import type { StoreKernels } from "./store_kernels.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
 import type { Side } from "../model/side.ts";
@@ -67,12 +68,14 @@ export interface SpanPlan {
  * Plans all kinds of spans.
  *
  * @param options The cache's own.
+ * @param layers How the cache's layers attend.
  * @throws {CoupletError} `kernel` where a kernel is missing, `limits` where none fits.
  */
 export type SpanPlanner = (
   options: ResolvedOptions,
   kernels: readonly KernelInfo[],
   limits: PlanLimits,
+  layers: readonly Readonly<Record<AttentionWay, AttentionKernels>>[],
 ) => PlannedSpans;
 
 const planners = new WeakMap<SpanKinds, SpanPlanner>();

@@ -8,7 +8,9 @@ import {
   parseKernelName,
   planCache,
   type PlanOptions,
+  type Precision,
   type SchemeId,
+  spanKinds,
   type TuningRecord,
 } from "../../mod.ts";
 import { manifest } from "../../generated/manifest.ts";
@@ -264,7 +266,7 @@ function recordOf(options: PlanOptions, variants: readonly string[]): TuningReco
   const { keys, values } = kind;
   const candidates = variants.map((variant, i) => ({
     kernels: [
-      ...(variant === "plain"
+      ...(variant.startsWith("plain")
         ? []
         : [`table_${keys}_d128${variant === "table" ? "" : `_${variant}`}`]),
       `attend_${keys}_${values}_d128_${variant}`,
@@ -315,6 +317,40 @@ Deno.test("planCache() takes kernels that round products to f16 on request alone
   const tuning = recordOf(options, ["table16"]);
   refuses("tuning", () => planCache({ ...options, tuning }));
   refuses("shape", () => planCache({ ...options, precision: "f64" as "f32" }));
+});
+
+Deno.test("planCache() has spans attend in the integers that tuning chose for a layer, if there are kernels", () => {
+  const options = optionsOf("Llama-3.1-8B", ["c8b8", "c8b8"], scored, 8192, { limits: wide });
+  const chosen = (scheme: SchemeId, tuning?: TuningRecord, precision: Precision = "int16") => {
+    const { spans } = planCache({
+      ...options,
+      precision,
+      spans: spanKinds({ image: { keys: scheme, values: scheme, tokens: 256, count: 1 } }),
+      ...(tuning === undefined ? {} : { tuning }),
+    });
+    const { decode, prefill } = spans[0]!.layers[0]!;
+    return [decode, prefill].map(({ attend, reason }) => {
+      const { variant, feature = "floats" } = parseKernelName(attend!.name);
+      return `${variant} ${feature}${reason.startsWith("estimated") ? "" : `, ${reason}`}`;
+    });
+  };
+  const tuned = (variant: string) => recordOf(options, [variant]);
+  const [floats, integers] = [tuned("plain"), tuned("plain_int16")];
+  const reason = "int16, as was measured of a layer";
+  assert.deepEqual(chosen("sc4"), ["plain floats", "plain floats"]);
+  assert.deepEqual(chosen("sc4", floats), ["plain floats", "plain floats"]);
+  assert.deepEqual(chosen("sc4", integers), [`plain int16, ${reason}`, `plain int16, ${reason}`]);
+  assert.deepEqual(
+    chosen("sc4", { ...integers, attention: [integers.attention[0]!, floats.attention[1]!] }),
+    [`plain int16, ${reason}`, "plain floats"],
+  );
+  assert.deepEqual(
+    chosen("sc2", tuned("plain_int8"), "int8").map((one) => one.split(",")[0]),
+    ["plain int8", "plain int8"],
+  );
+  // The estimate chooses among those in integers.
+  assert.deepEqual(chosen("c8b8", integers), [`table int16, ${reason}`, `plain int16, ${reason}`]);
+  assert.deepEqual(chosen("sc1", integers), ["plain floats", "plain floats"]);
 });
 
 Deno.test("chooseAttention() says what it estimated", () => {

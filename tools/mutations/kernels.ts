@@ -716,6 +716,25 @@ export const KERNELS: readonly Mutation[] = [
       generate: "{score,attend}_sc*_d64*",
     }],
   ]),
+  ...inFile("spans", "templates/schemes/span/planes.hbs", ["kernels/kernels_d64 /attend_sc/"], [
+    [
+      "planes-one-after-another",
+      "chunk / PLANES * (4u * PLANES) + chunk % PLANES",
+      "chunk * 4u",
+      { generate: "attend_sc*_d64_plain_int*" },
+    ],
+    ["plane-steps-of-whole-codes", "level.x * PLANE_STEP", "level.x", {
+      generate: "attend_sc*_d64_plain_int*",
+    }],
+  ]),
+  ...inFile(
+    "spans",
+    "templates/schemes/span/channels_of_four_planes.hbs",
+    ["kernels/kernels_d64 /attend_sc/"],
+    [["planes-not-put-back", "sums = transpose(sums);", "", {
+      generate: "attend_sc*_d64_plain_int*",
+    }]],
+  ),
   ...inFile("spans", "templates/attention/remap.wgsl.hbs", ["cache/spans /narrowed/"], [
     ["remap-of-first-lane", "low = min(low, lows[other]);", "low = min(low, lows[0]);", {
       generate: "remap",

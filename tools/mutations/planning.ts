@@ -156,6 +156,19 @@ export const PLANNING: readonly Mutation[] = [
       { tests: ["plan/sizes", "plan/plan", "cache/host"] },
     ],
   ]),
+  ...inFile("choice", "src/plan/plan_spans.ts", CHOICE, [
+    [
+      "spans-without-integers",
+      'features.find((feature) => feature === "int16" || feature === "int8")',
+      "features.find(() => false)",
+    ],
+    [
+      "span-prefill-as-decode",
+      "prefill: integersOf(layers.map(({ prefill }) => prefill)),",
+      "prefill: integersOf(layers.map(({ decode }) => decode)),",
+      { tests: ["plan/choose_attention"] },
+    ],
+  ]),
   ...inFile("choice", "src/plan/choose_attention.ts", CHOICE, [
     [
       "spans-below-most",

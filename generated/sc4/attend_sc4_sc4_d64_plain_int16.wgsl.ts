@@ -1,0 +1,1153 @@
+// Generated from templates/attention/attend.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// the row in codegen/variants.ts (the same of images and videos).
+
+/** WGSL of `attend_sc4_sc4_d64_plain_int16`. */
+export const wgsl: string = `
+const HEAD_DIM: u32 = 64u;
+const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
+const WORKGROUP: u32 = 64u;
+const PAGE_TOKENS: u32 = 64u; // as many as lanes, so that a lane holds the same token of each page
+const ROWS: u32 = 4u; // query rows of one workgroup: the components of one vec4
+const LANE_CHUNKS: u32 = 4u; // chunks of a lane that shares a vector with others: columns of a matrix
+const CHUNK_LANES: u32 = CHUNKS / LANE_CHUNKS;
+const ROW_LANES: u32 = ROWS * CHUNK_LANES; // lanes that share all rows' vectors, the first CHUNK_LANES the first row's
+const HIDDEN: f32 = -2.0e38; // the score of a token that a row does not see
+const NEAR: u32 = 128u; // distances the rotary table has one by one
+const EXACT_SPAN: u32 = 2u; // tokens of an exact tile that a lane scores
+const EXACT_TILE: u32 = EXACT_SPAN * PAGE_TOKENS;
+const MAX_SPAN: u32 = 8u;
+
+override SOFTCAP: bool = false; // scores are capped
+override SPAN: u32 = MAX_SPAN; // pages of a coded tile: tokens a lane scores at once, for each query it loads
+override TILE: u32 = SPAN * PAGE_TOKENS;
+override IO_HALF: bool = false; // the host's tensors hold f16, not f32
+override SKIP_BELOW: f32 = 0.0; // how far below what rows have seen a tile that is not mixed lies; 0 where all are mixed
+const SLICES: u32 = WORKGROUP / CHUNK_LANES; // tokens mixed at once
+const TOP_GROUPS: u32 = 8u; // the largest score is found among so many lanes each, then among as many results
+const TOP_LANES: u32 = WORKGROUP / TOP_GROUPS;
+const KEY_BITS: u32 = 4u; // bits per code
+const KEY_RECORD_TOKENS: u32 = 64u;
+const KEY_RECORD_WORDS: u32 = 512u;
+const KEY_METADATA_WORDS: u32 = 0u; // in front of a record's codes
+const KEY_CODEBOOK_WORDS: u32 = 0u; // per head
+const VALUE_BITS: u32 = 4u; // bits per code
+const VALUE_RECORD_TOKENS: u32 = 64u;
+const VALUE_RECORD_WORDS: u32 = 512u;
+const VALUE_METADATA_WORDS: u32 = 0u; // in front of a record's codes
+const VALUE_CODEBOOK_WORDS: u32 = 0u; // per head
+// Keys are gathered as they were coded.
+
+// One sequence's share of a step; its first token is row first of the host's buffers.
+struct Entry {
+  slot: u32,
+  start: u32, // tokens in the sequence before the step
+  count: u32, // tokens the step adds
+  first: u32,
+  encode_from: u32, // first coded token the step encodes, counted behind the sinks
+  exact_from: u32, // no token before this position, sinks apart, is held exactly
+  first_partial: u32, // the first partial result of each row that is written
+  partials: u32, // partial results of each row
+}
+
+struct Step {
+  entry_count: u32,
+  max_count: u32, // most tokens of one entry
+  splits: u32, // workgroups that share the tokens of one row
+  score_stride: u32, // scores per row in the score buffer
+  partial_stride: u32, // partial results per row in their buffer
+  reserved_0: u32,
+  reserved_1: u32,
+  reserved_2: u32,
+  entries: array<Entry, 64>,
+}
+
+// One layer, as far as the bound buffers hold it: a layer whose records exceed one binding is split by KV heads.
+struct Layer {
+  first_head: u32, // first KV head of the bound records and exact tier
+  kv_heads: u32, // number of KV heads from there
+  query_heads: u32, // of the whole layer
+  group: u32, // query heads per KV head
+  sinks: u32,
+  window: u32,
+  block: u32, // tokens the window gives up at once
+  ring: u32, // slots of the ring that holds the recent tokens
+  page_table: u32, // first word of the layer's page tables
+  sequence_pages: u32, // pages in one sequence's page table
+  scale: f32,
+  softcap: f32, // 0 where scores are not capped
+  key_scale: u32, // word offset of the keys' channel scale in codebooks; 0 where there is none
+  value_scale: u32,
+  value_codebook: u32, // word offset of the values' centroids in codebooks
+  key_token_stride: u32,
+  key_head_stride: u32,
+  value_token_stride: u32,
+  value_head_stride: u32,
+  query_token_stride: u32,
+  query_head_stride: u32,
+  output_token_stride: u32,
+  output_head_stride: u32,
+  sliding_window: u32, // most recent tokens a query may see
+  slot_words: u32, // words of the exact tier from one slot's to the next's; 0 where one tier serves all
+  recent: u32, // 0 where queries see no token of the ring
+  remap: f32, // what a span's range of scores is narrowed by; 0 where it is not
+  side_words: u32, // words of the exact tier from a slot's keys to its values
+}
+
+@group(0) @binding(0) var<uniform> step: Step;
+@group(0) @binding(1) var<uniform> layer: Layer;
+@group(0) @binding(2) var<storage, read> queries: array<u32>;
+@group(0) @binding(3) var<storage, read> key_records: array<u32>;
+@group(0) @binding(4) var<storage, read> value_records: array<u32>;
+@group(0) @binding(5) var<storage, read> levels: array<u32>;
+@group(0) @binding(6) var<storage, read> exact_quads: array<vec4<u32>>;
+@group(0) @binding(7) var<storage, read> pages: array<u32>;
+@group(0) @binding(8) var<storage, read_write> partials_written: array<vec4<f32>>;
+
+alias Chunk = vec4<f32>; // what products of queries and keys are taken in
+alias Rows = mat4x4<f32>;
+
+// Adds the products of four channels of a key and all rows: a multiply-add each, where key * rows would add once more.
+fn add_products(sum: vec4<f32>, key: vec4<f32>, rows: Rows) -> vec4<f32> {
+  let channels = transpose(rows);
+  return sum + channels[0] * key.x + channels[1] * key.y + channels[2] * key.z + channels[3] * key.w;
+}
+
+var<workgroup> query_tile: array<Chunk, ROWS * CHUNKS>;
+const DIGITS: u32 = 2u; // bytes of a weight, the highest first
+override PACKS: u32 = TILE / 4u; // named: naga panics where a nameless size comes before other constants of a pipeline
+const LOG2_E: f32 = 1.4426950408889634;
+const WHOLE: f32 = 65535.0; // the largest weight of a tile
+var<workgroup> weights: array<vec4<f32>, ROWS * WORKGROUP>; // of exact tokens
+var<workgroup> packed: array<array<vec4<u32>, DIGITS>, PACKS>; // bytes of four tokens' weights, for each row
+var<private> weight_unit = vec4<f32>(1.0); // what 1 stands for
+var<workgroup> tops: array<vec4<f32>, WORKGROUP>;
+var<workgroup> group_tops: array<vec4<f32>, TOP_GROUPS>;
+var<private> row_max = vec4<f32>(HIDDEN);
+var<private> row_sum: vec4<f32>;
+var<private> skipped: bool; // whether the tile is not mixed
+var<private> counts: vec2<f32>; // coded tiles that were skipped, and all, where some may be
+var<private> mixed: array<mat4x4<f32>, LANE_CHUNKS>;
+var<workgroup> row_sums: array<f32, ROWS>;
+var<private> sums: mat4x4<f32>; // of what was mixed, over the slices: chunks of the lane's row
+var<private> scores: array<vec4<f32>, MAX_SPAN>;
+
+// A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code; of the tokens that
+// leave the window, a block that is not complete is still seen exactly. Coded tokens are counted from behind the sinks.
+
+// How many coded tokens a query at position sees.
+fn coded_visible(entry: Entry, position: u32) -> u32 {
+  let next = position + 1u;
+  let aged = next - min(layer.sinks + layer.window, next);
+  let lost = min(entry.exact_from, next);
+  return max(aged - aged % layer.block, lost - min(layer.sinks, lost));
+}
+
+// The exact buffer's slot of the token at position.
+fn exact_slot(position: u32) -> u32 {
+  if (position < layer.sinks) {
+    return position;
+  }
+  return layer.sinks + (position - layer.sinks) % layer.ring;
+}
+
+// First word of the exact vector of a head at position; side 0 holds keys, side 1 values.
+fn exact_word(slot: u32, side: u32, position: u32, head: u32) -> u32 {
+  let first = slot * layer.slot_words + side * layer.side_words;
+  return first + (exact_slot(position) * layer.kv_heads + head) * (HEAD_DIM / 2u);
+}
+
+// First word of a head's records in page page of the sequence in slot, for records of record_tokens tokens and record_words words.
+fn page_word(slot: u32, head: u32, page: u32, record_tokens: u32, record_words: u32) -> u32 {
+  let physical = pages[layer.page_table + slot * layer.sequence_pages + page];
+  return (physical * layer.kv_heads + head) * (PAGE_TOKENS / record_tokens) * record_words;
+}
+
+// The tokens a block of query rows sees, cut into tiles of consecutive tokens: coded tiles (each is SPAN pages), then sinks,
+// then the ring, whose tiles are smaller, because there are few exact tokens as a rule.
+struct Tiles {
+  coded_first: u32, // first token of the first coded tile, counted from behind the sinks
+  coded: u32, // number of coded tiles from there
+  sinks: u32, // number of tiles of sinks
+  ring: u32, // number of tiles of recent tokens
+  coded_end: u32, // one past the last coded position
+  sinks_end: u32,
+  ring_first: u32, // first position in the ring's tiles
+  ring_end: u32,
+}
+
+struct Tile {
+  coded: bool,
+  ring: bool,
+  first: u32, // position of its first token
+  end: u32, // one past the position of its last token
+}
+
+// The oldest position that the query at position may see.
+fn oldest_seen(position: u32) -> u32 {
+  return position + 1u - min(layer.sliding_window, position + 1u);
+}
+
+fn tiles_between(entry: Entry, first_position: u32, last_position: u32) -> Tiles {
+  var tiles: Tiles;
+  let next = last_position + 1u;
+  let seen = oldest_seen(first_position);
+  tiles.coded_end = layer.sinks + coded_visible(entry, last_position);
+  let coded_tokens = tiles.coded_end - layer.sinks;
+  // What lies behind a sliding window is given up in multiples of NEAR tokens.
+  tiles.coded_first = min((max(seen, layer.sinks) - layer.sinks) / NEAR * NEAR, coded_tokens);
+  tiles.coded = (coded_tokens - tiles.coded_first + TILE - 1u) / TILE;
+  tiles.sinks_end = select(min(layer.sinks, next), 0u, seen >= layer.sinks);
+  tiles.sinks = (tiles.sinks_end + EXACT_TILE - 1u) / EXACT_TILE;
+  tiles.ring_first = max(layer.sinks + coded_visible(entry, first_position), seen);
+  tiles.ring_end = select(next, 0u, layer.recent == 0u);
+  tiles.ring = (tiles.ring_end - min(tiles.ring_first, tiles.ring_end) + EXACT_TILE - 1u) / EXACT_TILE;
+  return tiles;
+}
+
+fn tile_at(tiles: Tiles, index: u32) -> Tile {
+  if (index < tiles.coded) {
+    let first = layer.sinks + tiles.coded_first + index * TILE;
+    return Tile(true, false, first, min(first + TILE, tiles.coded_end));
+  }
+  if (index < tiles.coded + tiles.sinks) {
+    let first = (index - tiles.coded) * EXACT_TILE;
+    return Tile(false, false, first, min(first + EXACT_TILE, tiles.sinks_end));
+  }
+  let first = tiles.ring_first + (index - tiles.coded - tiles.sinks) * EXACT_TILE;
+  return Tile(false, true, first, min(first + EXACT_TILE, tiles.ring_end));
+}
+
+// The positions of the tile that the query at position sees: from x up to but not including y.
+fn visible(entry: Entry, tile: Tile, position: u32) -> vec2<u32> {
+  let coded_end = layer.sinks + coded_visible(entry, position);
+  let end = select(position + 1u, coded_end, tile.coded);
+  let oldest = max(select(0u, coded_end, tile.ring), oldest_seen(position));
+  return vec2<u32>(oldest, min(end, tile.end));
+}
+
+// A workgroup serves ROWS query rows of one KV head: row = token * group + query head of the group.
+struct Block {
+  head: u32, // among those bound
+  table: u32, // place of its lookup table among those of one KV head
+  first_row: u32,
+  rows: u32, // rows the entry has in all
+  first_position: u32,
+  last_position: u32,
+}
+
+fn blocks_per_entry() -> u32 {
+  return (step.max_count * layer.group + ROWS - 1u) / ROWS;
+}
+
+fn block_of(entry: Entry, index: u32, workgroup: vec3<u32>) -> Block {
+  let rows = entry.count * layer.group;
+  let first_row = index * ROWS;
+  let last_row = min(first_row + ROWS, rows) - 1u;
+  return Block(
+    workgroup.y,
+    entry.first * layer.group / ROWS + workgroup.z / blocks_per_entry() + index,
+    first_row,
+    rows,
+    entry.start + first_row / layer.group,
+    entry.start + last_row / layer.group,
+  );
+}
+
+// Row row of the block, in the order of the host's buffers: token by token, head by head.
+fn global_row(entry: Entry, block: Block, row: u32) -> u32 {
+  let at = block.first_row + row;
+  return (entry.first + at / layer.group) * layer.query_heads +
+    (layer.first_head + block.head) * layer.group + at % layer.group;
+}
+
+// Eight numbers in f16, four a column.
+fn halves_of(quad: vec4<u32>) -> mat2x4<f32> {
+  return mat2x4<f32>(
+    vec4<f32>(unpack2x16float(quad.x), unpack2x16float(quad.y)),
+    vec4<f32>(unpack2x16float(quad.z), unpack2x16float(quad.w)),
+  );
+}
+
+// Chunks chunk and chunk + 1 of the exact vector at word word; chunk is even.
+fn exact_load8(word: u32, chunk: u32) -> mat2x4<f32> {
+  return halves_of(exact_quads[(word >> 2u) + (chunk >> 1u)]);
+}
+
+// What the levels of four channels stand for: low + level * step.
+struct Grid {
+  low: vec4<f32>,
+  step: vec4<f32>,
+}
+
+// The four levels in a word. They are signed on the way, because processors have no instruction for unsigned numbers.
+fn levels_of(word: u32) -> vec4<f32> {
+  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
+}
+
+// First word of the levels of a head of the span in slot; side 0 has those of keys, side 1 of values. Spans are in one part.
+fn levels_word(slot: u32, side: u32, head: u32) -> u32 {
+  return ((slot * 2u + side) * layer.kv_heads + head) * HEAD_DIM;
+}
+
+// What the codes of four channels stand for, from the levels at word: a scale a channel, and in the upper half its minimum.
+fn levels_grid(word: u32, chunk: u32) -> Grid {
+  let at = word + 4u * chunk;
+  let x = unpack2x16float(levels[at]);
+  let y = unpack2x16float(levels[at + 1u]);
+  let z = unpack2x16float(levels[at + 2u]);
+  let w = unpack2x16float(levels[at + 3u]);
+  return Grid(vec4<f32>(x.y, y.y, z.y, w.y), vec4<f32>(x.x, y.x, z.x, w.x));
+}
+
+// A span has no centroids.
+fn key_row(codebook: u32, chunk: u32) -> u32 {
+  return 0u;
+}
+
+// Codes of channels of token token of the record at record, from chunk chunk on: a word for each plane, of every PLANES-th code of a
+// word, shifted to the tops of its bytes. So a word is cut into planes by a shift and a mask each.
+fn key_words(row: u32, record: u32, token: u32, chunk: u32) -> array<u32, 4> {
+  let first = record + KEY_METADATA_WORDS + (token * CHUNKS + chunk) / PLANES;
+  let word_0 = key_records[first + 0u];
+  let word_1 = key_records[first + 1u];
+  return array<u32, 4>(
+    (word_0 << 4u) & PLANE_MASK,
+    (word_0 << 0u) & PLANE_MASK,
+    (word_1 << 4u) & PLANE_MASK,
+    (word_1 << 0u) & PLANE_MASK,
+  );
+}
+
+// A span has no centroids.
+fn value_row(codebook: u32, chunk: u32) -> u32 {
+  return 0u;
+}
+
+// Codes of channels of token token of the record at record, from chunk chunk on: a word for each plane, of every PLANES-th code of a
+// word, shifted to the tops of its bytes. So a word is cut into planes by a shift and a mask each.
+fn value_words(row: u32, record: u32, token: u32, chunk: u32) -> array<u32, 4> {
+  let first = record + VALUE_METADATA_WORDS + (token * CHUNKS + chunk) / PLANES;
+  let word_0 = value_records[first + 0u];
+  let word_1 = value_records[first + 1u];
+  return array<u32, 4>(
+    (word_0 << 4u) & PLANE_MASK,
+    (word_0 << 0u) & PLANE_MASK,
+    (word_1 << 4u) & PLANE_MASK,
+    (word_1 << 0u) & PLANE_MASK,
+  );
+}
+
+// Element index of the queries, in the host's element type.
+fn query_at(index: u32) -> f32 {
+  if (IO_HALF) {
+    return unpack2x16float(queries[index >> 1u])[index & 1u];
+  }
+  return bitcast<f32>(queries[index]);
+}
+// Channels 4 chunk to 4 chunk + 3 of a query row, times the softmax scale.
+fn query_load4(entry: Entry, head: u32, row: u32, channel: u32, stride: u32) -> vec4<f32> {
+  let token = entry.first + row / layer.group;
+  let query_head = (layer.first_head + head) * layer.group + row % layer.group;
+  let at = token * layer.query_token_stride + query_head * layer.query_head_stride + channel;
+  return layer.scale *
+    vec4<f32>(
+      query_at(at),
+      query_at(at + stride),
+      query_at(at + 2u * stride),
+      query_at(at + 3u * stride),
+    );
+}
+
+// Channels 4 chunk to 4 chunk + 3 of all rows, a column each.
+fn query_rows(chunk: u32) -> Rows {
+  return Rows(
+    query_tile[chunk],
+    query_tile[CHUNKS + chunk],
+    query_tile[2u * CHUNKS + chunk],
+    query_tile[3u * CHUNKS + chunk],
+  );
+}
+
+// Where one token's key lies: in the exact tier, or coded.
+struct KeyAt {
+  word: u32, // the first of the exact vector, or of the record
+  token: u32, // of the record
+}
+
+// The lane's tokens of the tile: one in each of its SPAN pages. Past the tile's end the last token stands in.
+var<private> key_at: array<KeyAt, MAX_SPAN>;
+
+fn find_keys(entry: Entry, block: Block, tile: Tile, lane: u32) {
+  for (var i = 0u; i < SPAN; i += 1u) {
+    let position = min(tile.first + i * PAGE_TOKENS + lane, tile.end - 1u);
+    if (tile.coded) {
+      let token = position - layer.sinks;
+      let page = token / PAGE_TOKENS;
+      let word = page_word(entry.slot, block.head, page, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
+      let record = (token % PAGE_TOKENS) / KEY_RECORD_TOKENS;
+      key_at[i] = KeyAt(word + record * KEY_RECORD_WORDS, token % KEY_RECORD_TOKENS);
+    } else {
+      key_at[i] = KeyAt(exact_word(entry.slot, 0u, position, block.head), 0u);
+    }
+  }
+}
+
+// How often lanes go through a loop over one of the two sources: never through that of the other. All lanes as often, so that
+// what depends on the turn alone is computed once for all of them.
+fn trips(tile: Tile, coded: bool, count: u32) -> u32 {
+  return select(0u, count, coded == tile.coded);
+}
+
+// Of the eight channels of two chunks, the first of which is even.
+struct Grids {
+  first: Grid,
+  second: Grid,
+}
+
+fn exact_grids(block: Block, chunk: u32) -> Grids {
+  return Grids();
+}
+
+fn exact_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
+  return exact_load8(at.word, chunk);
+}
+
+const PLANES: u32 = 2u; // codes of a byte: a chunk of planes has every so many channels, from one on
+const PLANE_MASK: u32 = 0xf0f0f0f0u; // the code at the top of each byte
+const PLANE_STEP: f32 = 0.0625; // of a code that lies there
+
+// The first channel of a chunk of planes.
+fn plane_channel(chunk: u32) -> u32 {
+  return chunk / PLANES * (4u * PLANES) + chunk % PLANES;
+}
+
+// What codes of a chunk of planes stand for, from the levels at word.
+fn plane_grid(word: u32, chunk: u32) -> Grid {
+  var grid: Grid;
+  for (var i = 0u; i < 4u; i += 1u) {
+    let level = unpack2x16float(levels[word + plane_channel(chunk) + i * PLANES]);
+    grid.low[i] = level.y;
+    grid.step[i] = level.x * PLANE_STEP;
+  }
+  return grid;
+}
+
+// Queries times the steps of a key's levels, as integers, whose products with levels are exact. Levels count from 128.
+const QUERY_DIGITS: u32 = 2u; // bytes of a number, the highest first
+const QUERY_WHOLE: f32 = 32512.0; // the largest
+const QUERY_ORIGIN: f32 = 12583040.0; // behind it, a binary32 number's lowest bits are those of a whole number
+
+// The bytes of four numbers that are rounded to whole ones. The lowest are signed, what they lack or exceed is in the others.
+fn query_bytes(numbers: vec4<f32>) -> array<u32, QUERY_DIGITS> {
+  let bits = bitcast<vec4<i32>>(numbers + QUERY_ORIGIN);
+  return array<u32, QUERY_DIGITS>(
+    pack4xI8(bits >> vec4<u32>(8u)),
+    pack4xI8(bits) ^ 0x80808080u,
+  );
+}
+
+var<workgroup> query_digits: array<vec4<u32>, QUERY_DIGITS * CHUNKS>; // a byte of four channels, for each row
+var<workgroup> query_parts: array<mat2x4<f32>, CHUNKS>; // the largest magnitude, and the score of the levels' middles
+var<workgroup> query_unit: vec4<f32>; // what 1 stands for
+var<workgroup> query_base: vec4<f32>; // the score of all middles
+
+fn key_steps(word: u32, chunk: u32) -> Grid {
+  return plane_grid(word, chunk);
+}
+
+// codebook is where a head's grids begin.
+fn digit_queries(codebook: u32, lane: u32) {
+  if (lane < CHUNKS) {
+    let grid = key_steps(codebook, lane);
+    let rows = query_rows(lane);
+    var part: mat2x4<f32>;
+    for (var row = 0u; row < ROWS; row += 1u) {
+      let scaled = abs(rows[row] * grid.step);
+      part[0][row] = max(max(scaled.x, scaled.y), max(scaled.z, scaled.w));
+      part[1][row] = dot(rows[row], grid.low + 128.0 * grid.step);
+    }
+    query_parts[lane] = part;
+  }
+  workgroupBarrier();
+  var top = vec4<f32>(1.0e-30);
+  var base = vec4<f32>();
+  for (var chunk = 0u; chunk < CHUNKS; chunk += 1u) {
+    top = max(top, query_parts[chunk][0]);
+    base += query_parts[chunk][1];
+  }
+  let unit = top / QUERY_WHOLE;
+  if (lane == 0u) {
+    query_unit = unit;
+    query_base = base;
+  }
+  if (lane < CHUNKS) {
+    let grid = key_steps(codebook, lane);
+    let rows = query_rows(lane);
+    var packs = array<vec4<u32>, QUERY_DIGITS>();
+    for (var row = 0u; row < ROWS; row += 1u) {
+      let bytes = query_bytes(rows[row] * grid.step / unit[row]);
+      packs[0][row] = bytes[0];
+      packs[1][row] = bytes[1];
+    }
+    for (var digit = 0u; digit < QUERY_DIGITS; digit += 1u) {
+      query_digits[lane * QUERY_DIGITS + digit] = packs[digit];
+    }
+  }
+  workgroupBarrier();
+}
+
+// The products of four levels and all rows.
+fn digit_products(levels: u32, rows: vec4<u32>) -> vec4<i32> {
+  return vec4<i32>(
+    dot4I8Packed(levels, rows.x),
+    dot4I8Packed(levels, rows.y),
+    dot4I8Packed(levels, rows.z),
+    dot4I8Packed(levels, rows.w),
+  );
+}
+
+fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
+
+// Queries have the order of planes: a span has no exact tokens, which would need another.
+fn prepare_block(entry: Entry, block: Block, lane: u32) {
+  for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
+    let row = min(block.first_row + item / CHUNKS, block.rows - 1u);
+    query_tile[item] = Chunk(query_load4(entry, block.head, row, plane_channel(item % CHUNKS), PLANES));
+  }
+  workgroupBarrier();
+  digit_queries(levels_word(entry.slot, 0u, block.head), lane);
+}
+
+// Scores of the lane's tokens for every row.
+fn score_tokens(block: Block, tile: Tile, lane: u32) {
+  let centroids = 0u;
+  let coded_chunks = trips(tile, true, CHUNKS);
+  var sum_0_0 = vec4<i32>();
+  var sum_0_1 = vec4<i32>();
+  var sum_1_0 = vec4<i32>();
+  var sum_1_1 = vec4<i32>();
+  var sum_2_0 = vec4<i32>();
+  var sum_2_1 = vec4<i32>();
+  var sum_3_0 = vec4<i32>();
+  var sum_3_1 = vec4<i32>();
+  var sum_4_0 = vec4<i32>();
+  var sum_4_1 = vec4<i32>();
+  var sum_5_0 = vec4<i32>();
+  var sum_5_1 = vec4<i32>();
+  var sum_6_0 = vec4<i32>();
+  var sum_6_1 = vec4<i32>();
+  var sum_7_0 = vec4<i32>();
+  var sum_7_1 = vec4<i32>();
+  for (var chunk = 0u; chunk < coded_chunks; chunk += 4u) {
+    let query_0_0 = query_digits[(chunk + 0u) * QUERY_DIGITS + 0u];
+    let query_0_1 = query_digits[(chunk + 0u) * QUERY_DIGITS + 1u];
+    let query_1_0 = query_digits[(chunk + 1u) * QUERY_DIGITS + 0u];
+    let query_1_1 = query_digits[(chunk + 1u) * QUERY_DIGITS + 1u];
+    let query_2_0 = query_digits[(chunk + 2u) * QUERY_DIGITS + 0u];
+    let query_2_1 = query_digits[(chunk + 2u) * QUERY_DIGITS + 1u];
+    let query_3_0 = query_digits[(chunk + 3u) * QUERY_DIGITS + 0u];
+    let query_3_1 = query_digits[(chunk + 3u) * QUERY_DIGITS + 1u];
+    let row = key_row(centroids, chunk);
+    if (0u < SPAN) {
+      let words = key_words(row, key_at[0].word, key_at[0].token, chunk);
+      let levels_0 = words[0] ^ 0x80808080u;
+      sum_0_0 += digit_products(levels_0, query_0_0);
+      sum_0_1 += digit_products(levels_0, query_0_1);
+      let levels_1 = words[1] ^ 0x80808080u;
+      sum_0_0 += digit_products(levels_1, query_1_0);
+      sum_0_1 += digit_products(levels_1, query_1_1);
+      let levels_2 = words[2] ^ 0x80808080u;
+      sum_0_0 += digit_products(levels_2, query_2_0);
+      sum_0_1 += digit_products(levels_2, query_2_1);
+      let levels_3 = words[3] ^ 0x80808080u;
+      sum_0_0 += digit_products(levels_3, query_3_0);
+      sum_0_1 += digit_products(levels_3, query_3_1);
+    }
+    if (1u < SPAN) {
+      let words = key_words(row, key_at[1].word, key_at[1].token, chunk);
+      let levels_0 = words[0] ^ 0x80808080u;
+      sum_1_0 += digit_products(levels_0, query_0_0);
+      sum_1_1 += digit_products(levels_0, query_0_1);
+      let levels_1 = words[1] ^ 0x80808080u;
+      sum_1_0 += digit_products(levels_1, query_1_0);
+      sum_1_1 += digit_products(levels_1, query_1_1);
+      let levels_2 = words[2] ^ 0x80808080u;
+      sum_1_0 += digit_products(levels_2, query_2_0);
+      sum_1_1 += digit_products(levels_2, query_2_1);
+      let levels_3 = words[3] ^ 0x80808080u;
+      sum_1_0 += digit_products(levels_3, query_3_0);
+      sum_1_1 += digit_products(levels_3, query_3_1);
+    }
+    if (2u < SPAN) {
+      let words = key_words(row, key_at[2].word, key_at[2].token, chunk);
+      let levels_0 = words[0] ^ 0x80808080u;
+      sum_2_0 += digit_products(levels_0, query_0_0);
+      sum_2_1 += digit_products(levels_0, query_0_1);
+      let levels_1 = words[1] ^ 0x80808080u;
+      sum_2_0 += digit_products(levels_1, query_1_0);
+      sum_2_1 += digit_products(levels_1, query_1_1);
+      let levels_2 = words[2] ^ 0x80808080u;
+      sum_2_0 += digit_products(levels_2, query_2_0);
+      sum_2_1 += digit_products(levels_2, query_2_1);
+      let levels_3 = words[3] ^ 0x80808080u;
+      sum_2_0 += digit_products(levels_3, query_3_0);
+      sum_2_1 += digit_products(levels_3, query_3_1);
+    }
+    if (3u < SPAN) {
+      let words = key_words(row, key_at[3].word, key_at[3].token, chunk);
+      let levels_0 = words[0] ^ 0x80808080u;
+      sum_3_0 += digit_products(levels_0, query_0_0);
+      sum_3_1 += digit_products(levels_0, query_0_1);
+      let levels_1 = words[1] ^ 0x80808080u;
+      sum_3_0 += digit_products(levels_1, query_1_0);
+      sum_3_1 += digit_products(levels_1, query_1_1);
+      let levels_2 = words[2] ^ 0x80808080u;
+      sum_3_0 += digit_products(levels_2, query_2_0);
+      sum_3_1 += digit_products(levels_2, query_2_1);
+      let levels_3 = words[3] ^ 0x80808080u;
+      sum_3_0 += digit_products(levels_3, query_3_0);
+      sum_3_1 += digit_products(levels_3, query_3_1);
+    }
+    if (4u < SPAN) {
+      let words = key_words(row, key_at[4].word, key_at[4].token, chunk);
+      let levels_0 = words[0] ^ 0x80808080u;
+      sum_4_0 += digit_products(levels_0, query_0_0);
+      sum_4_1 += digit_products(levels_0, query_0_1);
+      let levels_1 = words[1] ^ 0x80808080u;
+      sum_4_0 += digit_products(levels_1, query_1_0);
+      sum_4_1 += digit_products(levels_1, query_1_1);
+      let levels_2 = words[2] ^ 0x80808080u;
+      sum_4_0 += digit_products(levels_2, query_2_0);
+      sum_4_1 += digit_products(levels_2, query_2_1);
+      let levels_3 = words[3] ^ 0x80808080u;
+      sum_4_0 += digit_products(levels_3, query_3_0);
+      sum_4_1 += digit_products(levels_3, query_3_1);
+    }
+    if (5u < SPAN) {
+      let words = key_words(row, key_at[5].word, key_at[5].token, chunk);
+      let levels_0 = words[0] ^ 0x80808080u;
+      sum_5_0 += digit_products(levels_0, query_0_0);
+      sum_5_1 += digit_products(levels_0, query_0_1);
+      let levels_1 = words[1] ^ 0x80808080u;
+      sum_5_0 += digit_products(levels_1, query_1_0);
+      sum_5_1 += digit_products(levels_1, query_1_1);
+      let levels_2 = words[2] ^ 0x80808080u;
+      sum_5_0 += digit_products(levels_2, query_2_0);
+      sum_5_1 += digit_products(levels_2, query_2_1);
+      let levels_3 = words[3] ^ 0x80808080u;
+      sum_5_0 += digit_products(levels_3, query_3_0);
+      sum_5_1 += digit_products(levels_3, query_3_1);
+    }
+    if (6u < SPAN) {
+      let words = key_words(row, key_at[6].word, key_at[6].token, chunk);
+      let levels_0 = words[0] ^ 0x80808080u;
+      sum_6_0 += digit_products(levels_0, query_0_0);
+      sum_6_1 += digit_products(levels_0, query_0_1);
+      let levels_1 = words[1] ^ 0x80808080u;
+      sum_6_0 += digit_products(levels_1, query_1_0);
+      sum_6_1 += digit_products(levels_1, query_1_1);
+      let levels_2 = words[2] ^ 0x80808080u;
+      sum_6_0 += digit_products(levels_2, query_2_0);
+      sum_6_1 += digit_products(levels_2, query_2_1);
+      let levels_3 = words[3] ^ 0x80808080u;
+      sum_6_0 += digit_products(levels_3, query_3_0);
+      sum_6_1 += digit_products(levels_3, query_3_1);
+    }
+    if (7u < SPAN) {
+      let words = key_words(row, key_at[7].word, key_at[7].token, chunk);
+      let levels_0 = words[0] ^ 0x80808080u;
+      sum_7_0 += digit_products(levels_0, query_0_0);
+      sum_7_1 += digit_products(levels_0, query_0_1);
+      let levels_1 = words[1] ^ 0x80808080u;
+      sum_7_0 += digit_products(levels_1, query_1_0);
+      sum_7_1 += digit_products(levels_1, query_1_1);
+      let levels_2 = words[2] ^ 0x80808080u;
+      sum_7_0 += digit_products(levels_2, query_2_0);
+      sum_7_1 += digit_products(levels_2, query_2_1);
+      let levels_3 = words[3] ^ 0x80808080u;
+      sum_7_0 += digit_products(levels_3, query_3_0);
+      sum_7_1 += digit_products(levels_3, query_3_1);
+    }
+  }
+  if (0u < SPAN) {
+    let sum = vec4<f32>((sum_0_0 << vec4<u32>(8u)) + (sum_0_1 << vec4<u32>(0u)));
+    scores[0] = select(vec4<f32>(), query_base + query_unit * sum, tile.coded);
+  }
+  if (1u < SPAN) {
+    let sum = vec4<f32>((sum_1_0 << vec4<u32>(8u)) + (sum_1_1 << vec4<u32>(0u)));
+    scores[1] = select(vec4<f32>(), query_base + query_unit * sum, tile.coded);
+  }
+  if (2u < SPAN) {
+    let sum = vec4<f32>((sum_2_0 << vec4<u32>(8u)) + (sum_2_1 << vec4<u32>(0u)));
+    scores[2] = select(vec4<f32>(), query_base + query_unit * sum, tile.coded);
+  }
+  if (3u < SPAN) {
+    let sum = vec4<f32>((sum_3_0 << vec4<u32>(8u)) + (sum_3_1 << vec4<u32>(0u)));
+    scores[3] = select(vec4<f32>(), query_base + query_unit * sum, tile.coded);
+  }
+  if (4u < SPAN) {
+    let sum = vec4<f32>((sum_4_0 << vec4<u32>(8u)) + (sum_4_1 << vec4<u32>(0u)));
+    scores[4] = select(vec4<f32>(), query_base + query_unit * sum, tile.coded);
+  }
+  if (5u < SPAN) {
+    let sum = vec4<f32>((sum_5_0 << vec4<u32>(8u)) + (sum_5_1 << vec4<u32>(0u)));
+    scores[5] = select(vec4<f32>(), query_base + query_unit * sum, tile.coded);
+  }
+  if (6u < SPAN) {
+    let sum = vec4<f32>((sum_6_0 << vec4<u32>(8u)) + (sum_6_1 << vec4<u32>(0u)));
+    scores[6] = select(vec4<f32>(), query_base + query_unit * sum, tile.coded);
+  }
+  if (7u < SPAN) {
+    let sum = vec4<f32>((sum_7_0 << vec4<u32>(8u)) + (sum_7_1 << vec4<u32>(0u)));
+    scores[7] = select(vec4<f32>(), query_base + query_unit * sum, tile.coded);
+  }
+}
+
+// Scores of the lane's tokens of the tile, HIDDEN where a row does not see a token.
+fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
+  for (var i = 0u; i < SPAN; i += 1u) {
+    scores[i] = vec4<f32>();
+  }
+  find_keys(entry, block, tile, lane);
+  if (tile.first + lane < tile.end) {
+    score_tokens(block, tile, lane);
+  }
+  var first = vec4<u32>();
+  var end = vec4<u32>(); // of the positions that each row sees
+  for (var row = 0u; row < ROWS; row += 1u) {
+    let at = block.first_row + row;
+    let range = visible(entry, tile, entry.start + at / layer.group);
+    first[row] = range.x;
+    end[row] = select(0u, range.y, at < block.rows);
+  }
+  if (SOFTCAP) {
+    let cap = vec4<f32>(layer.softcap);
+    for (var i = 0u; i < SPAN; i += 1u) {
+      // Clamped because tanh may overflow where it has long been 1.
+      scores[i] = cap * tanh(clamp(scores[i] / cap, vec4<f32>(-20.0), vec4<f32>(20.0)));
+    }
+  }
+  // Most tiles are seen whole.
+  if (!all((first <= vec4<u32>(tile.first)) & (end >= vec4<u32>(tile.first + TILE)))) {
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let position = vec4<u32>(tile.first + i * PAGE_TOKENS + lane);
+      scores[i] = select(vec4<f32>(HIDDEN), scores[i], (position >= first) & (position < end));
+    }
+  }
+}
+
+// A lane mixes LANE_CHUNKS chunks of every SLICES-th token.
+fn lane_chunk(lane: u32) -> u32 {
+  return 0u + lane % CHUNK_LANES * LANE_CHUNKS;
+}
+
+// What one value adds to all rows.
+fn weighted(value: vec4<f32>, weight: vec4<f32>) -> mat4x4<f32> {
+  return mat4x4<f32>(value * weight.x, value * weight.y, value * weight.z, value * weight.w);
+}
+
+fn value_grid(word: u32, chunk: u32) -> Grid {
+  return plane_grid(word, chunk);
+}
+
+fn finish_coded(entry: Entry, block: Block, lane: u32) {
+  let codebook = levels_word(entry.slot, 1u, block.head);
+  if (lane < ROW_LANES) {
+    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+      let grid = value_grid(codebook, lane_chunk(lane) + i);
+      sums[i] = grid.low * row_sums[lane / CHUNK_LANES] + grid.step * sums[i];
+    }
+  }
+  // From planes to channels.
+  sums = mat4x4<f32>(
+    vec4<f32>(sums[0].x, sums[1].x, sums[0].y, sums[1].y),
+    vec4<f32>(sums[0].z, sums[1].z, sums[0].w, sums[1].w),
+    vec4<f32>(sums[2].x, sums[3].x, sums[2].y, sums[3].y),
+    vec4<f32>(sums[2].z, sums[3].z, sums[2].w, sums[3].w),
+  );
+}
+
+// Puts four of the lane's weights into workgroup memory, as integers. Returns their sums.
+fn pack_weights(half: u32, lane: u32) -> vec4<u32> {
+  var packs = array<vec4<u32>, DIGITS>();
+  var sum = vec4<u32>();
+  let factor = 1.0 / weight_unit;
+  for (var i = 0u; i < 4u; i += 1u) {
+    // Behind 2^23, a binary32 number's lowest bits are those of the whole number.
+    let whole = bitcast<vec4<u32>>(scores[4u * half + i] * factor + 0x1p23f);
+    sum += whole;
+    packs[0] |= ((whole >> vec4<u32>(8u)) & vec4<u32>(255u)) << vec4<u32>(8u * i);
+    packs[1] |= ((whole >> vec4<u32>(0u)) & vec4<u32>(255u)) << vec4<u32>(8u * i);
+  }
+  packed[half * WORKGROUP + lane] = packs;
+  return sum - 4u * bitcast<u32>(0x1p23f);
+}
+
+// Byte i of word j becomes byte j of word i.
+fn transposed(words: vec4<u32>) -> vec4<u32> {
+  let mask = 0x00ff00ffu;
+  // A difference of what two words swap serves both of them: one adds it where the other subtracts it.
+  let bytes = (words.yw & vec2<u32>(mask)) - ((words.xz >> vec2<u32>(8u)) & vec2<u32>(mask));
+  let even = words.xz + (bytes << vec2<u32>(8u));
+  let odd = words.yw - bytes;
+  let halves = (vec2<u32>(even.y, odd.y) & vec2<u32>(0xffffu)) - (vec2<u32>(even.x, odd.x) >> vec2<u32>(16u));
+  let low = vec2<u32>(even.x, odd.x) + (halves << vec2<u32>(16u));
+  let high = vec2<u32>(even.y, odd.y) - halves;
+  return vec4<u32>(low, high);
+}
+
+// What four tokens' levels of four channels add to a row.
+fn weighted_levels(levels: vec4<u32>, weights: u32) -> vec4<u32> {
+  return vec4<u32>(
+    dot4U8Packed(levels.x, weights),
+    dot4U8Packed(levels.y, weights),
+    dot4U8Packed(levels.z, weights),
+    dot4U8Packed(levels.w, weights),
+  );
+}
+
+// The largest of all lanes' vectors, by component: of some lanes each, then of their results.
+fn top_of(own: vec4<f32>, lane: u32) -> vec4<f32> {
+  tops[lane] = own;
+  workgroupBarrier();
+  var top = own;
+  if (lane < TOP_GROUPS) {
+    for (var other = 1u; other < TOP_LANES; other += 1u) {
+      top = max(top, tops[other * TOP_GROUPS + lane]);
+    }
+    group_tops[lane] = top;
+  }
+  workgroupBarrier();
+  for (var group = 0u; group < TOP_GROUPS; group += 1u) {
+    top = max(top, group_tops[group]);
+  }
+  return top;
+}
+
+// The best scores of the tile, by row.
+fn tile_top(lane: u32) -> vec4<f32> {
+  var highest = scores[0];
+  for (var i = 1u; i < SPAN; i += 1u) {
+    highest = max(highest, scores[i]);
+  }
+  return top_of(highest, lane);
+}
+
+// Takes note of the best scores of a tile that is not mixed now.
+fn peek_tile(lane: u32) {
+  row_max = max(row_max, tile_top(lane));
+  workgroupBarrier();
+}
+
+// Online softmax (FlashAttention, arXiv 2205.14135 §3.1): what was summed before is rescaled, and weights are
+// exp(score - row_max). A tile of codes is skipped if it lies far below what every row has seen: of n tokens' weight, its tokens
+// have at most n * exp(-SKIP_BELOW). Comparisons with NaN are false, so that rows of NaN skip nothing.
+fn soften_tile(tile: Tile, lane: u32) {
+  let top = tile_top(lane);
+  let is_low = (top <= vec4<f32>(HIDDEN)) | (top < row_max - SKIP_BELOW);
+  skipped = SKIP_BELOW > 0.0 && tile.coded && all(is_low);
+  if (!skipped) {
+    let next = max(row_max, top);
+    let rescale = exp(row_max - next);
+    row_max = next;
+    row_sum *= rescale;
+    // Weights count from the tile's own largest score. Where that is far below another's, all of them are next to nothing anyway. What
+    // was mixed before is counted in the tile's units.
+    let unit = select(vec4<f32>(1.0), max(exp(top - next), vec4<f32>(0x1p-20f)) / WHOLE, tile.coded);
+    let kept = rescale * weight_unit / unit;
+    weight_unit = unit;
+    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+      let rows = mixed[i];
+      mixed[i] = mat4x4<f32>(
+        rows[0] * kept.x,
+        rows[1] * kept.y,
+        rows[2] * kept.z,
+        rows[3] * kept.w,
+      );
+    }
+    // A hidden token has no weight, even where a row has seen no other.
+    let seen = max(next, vec4<f32>(0.5 * HIDDEN));
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let weight = exp2(LOG2_E * scores[i] - LOG2_E * seen); // a multiply-add, which rounds less than bytes do
+      scores[i] = weight;
+    }
+  }
+  workgroupBarrier();
+}
+
+// Adds the lane's share of the tile's values. Only one of the two loops runs.
+fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
+  let chunk = lane_chunk(lane);
+  let slice = lane / CHUNK_LANES;
+  let count = select(0u, tile.end - tile.first, slice < SLICES && !skipped);
+  let coded_count = select(0u, count, tile.coded);
+  let exact_count = select(count, 0u, tile.coded);
+  if (SKIP_BELOW > 0.0 && tile.coded) {
+    counts += vec2<f32>(f32(skipped), 1.0);
+  }
+  let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
+  let first_page = (tile.first - min(layer.sinks, tile.first)) / PAGE_TOKENS;
+  if (tile.coded) {
+    // The softmax divides by what is mixed.
+    var sum = vec4<u32>();
+    for (var half = 0u; half < select(SPAN / 4u, 0u, skipped); half += 1u) {
+      sum += pack_weights(half, lane);
+    }
+    row_sum += vec4<f32>(sum) * weight_unit;
+  } else {
+    for (var i = 0u; i < EXACT_SPAN; i += 1u) {
+      weights[i * PAGE_TOKENS + lane] = scores[i];
+      row_sum += scores[i];
+    }
+  }
+  workgroupBarrier();
+  // Four tokens' levels of a channel are a word, and so are their weights. Sums of a tile stay below 2^32.
+  var sum_0_0_0 = vec4<u32>();
+  var sum_0_0_1 = vec4<u32>();
+  var sum_0_1_0 = vec4<u32>();
+  var sum_0_1_1 = vec4<u32>();
+  var sum_0_2_0 = vec4<u32>();
+  var sum_0_2_1 = vec4<u32>();
+  var sum_0_3_0 = vec4<u32>();
+  var sum_0_3_1 = vec4<u32>();
+  var sum_1_0_0 = vec4<u32>();
+  var sum_1_0_1 = vec4<u32>();
+  var sum_1_1_0 = vec4<u32>();
+  var sum_1_1_1 = vec4<u32>();
+  var sum_1_2_0 = vec4<u32>();
+  var sum_1_2_1 = vec4<u32>();
+  var sum_1_3_0 = vec4<u32>();
+  var sum_1_3_1 = vec4<u32>();
+  var sum_2_0_0 = vec4<u32>();
+  var sum_2_0_1 = vec4<u32>();
+  var sum_2_1_0 = vec4<u32>();
+  var sum_2_1_1 = vec4<u32>();
+  var sum_2_2_0 = vec4<u32>();
+  var sum_2_2_1 = vec4<u32>();
+  var sum_2_3_0 = vec4<u32>();
+  var sum_2_3_1 = vec4<u32>();
+  var sum_3_0_0 = vec4<u32>();
+  var sum_3_0_1 = vec4<u32>();
+  var sum_3_1_0 = vec4<u32>();
+  var sum_3_1_1 = vec4<u32>();
+  var sum_3_2_0 = vec4<u32>();
+  var sum_3_2_1 = vec4<u32>();
+  var sum_3_3_0 = vec4<u32>();
+  var sum_3_3_1 = vec4<u32>();
+  // The same token of four pages. Past the last, its own stands in, with weights of 0.
+  let row = value_row(codebook, chunk);
+  let last_page = first_page + (max(coded_count, 1u) - 1u) / PAGE_TOKENS;
+  for (var first = 0u; first < coded_count; first += 4u * PAGE_TOKENS) {
+    let page = first_page + first / PAGE_TOKENS;
+    let words = vec4<u32>(
+      page_word(entry.slot, block.head, page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS),
+      page_word(entry.slot, block.head, min(page + 1u, last_page), VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS),
+      page_word(entry.slot, block.head, min(page + 2u, last_page), VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS),
+      page_word(entry.slot, block.head, min(page + 3u, last_page), VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS),
+    );
+    for (var token = slice; token < PAGE_TOKENS; token += SLICES) {
+      let at = first / 4u + token;
+      let records = words + token / VALUE_RECORD_TOKENS * VALUE_RECORD_WORDS;
+      let tokens = vec4<u32>(token % VALUE_RECORD_TOKENS);
+      let words_x = value_words(row, records.x, tokens.x, chunk);
+      let words_y = value_words(row, records.y, tokens.y, chunk);
+      let words_z = value_words(row, records.z, tokens.z, chunk);
+      let words_w = value_words(row, records.w, tokens.w, chunk);
+      let weights_0 = packed[at][0];
+      let weights_1 = packed[at][1];
+      let levels_0 = transposed(vec4<u32>(words_x[0], words_y[0], words_z[0], words_w[0]));
+      sum_0_0_0 += weighted_levels(levels_0, weights_0.x);
+      sum_0_0_1 += weighted_levels(levels_0, weights_1.x);
+      sum_0_1_0 += weighted_levels(levels_0, weights_0.y);
+      sum_0_1_1 += weighted_levels(levels_0, weights_1.y);
+      sum_0_2_0 += weighted_levels(levels_0, weights_0.z);
+      sum_0_2_1 += weighted_levels(levels_0, weights_1.z);
+      sum_0_3_0 += weighted_levels(levels_0, weights_0.w);
+      sum_0_3_1 += weighted_levels(levels_0, weights_1.w);
+      let levels_1 = transposed(vec4<u32>(words_x[1], words_y[1], words_z[1], words_w[1]));
+      sum_1_0_0 += weighted_levels(levels_1, weights_0.x);
+      sum_1_0_1 += weighted_levels(levels_1, weights_1.x);
+      sum_1_1_0 += weighted_levels(levels_1, weights_0.y);
+      sum_1_1_1 += weighted_levels(levels_1, weights_1.y);
+      sum_1_2_0 += weighted_levels(levels_1, weights_0.z);
+      sum_1_2_1 += weighted_levels(levels_1, weights_1.z);
+      sum_1_3_0 += weighted_levels(levels_1, weights_0.w);
+      sum_1_3_1 += weighted_levels(levels_1, weights_1.w);
+      let levels_2 = transposed(vec4<u32>(words_x[2], words_y[2], words_z[2], words_w[2]));
+      sum_2_0_0 += weighted_levels(levels_2, weights_0.x);
+      sum_2_0_1 += weighted_levels(levels_2, weights_1.x);
+      sum_2_1_0 += weighted_levels(levels_2, weights_0.y);
+      sum_2_1_1 += weighted_levels(levels_2, weights_1.y);
+      sum_2_2_0 += weighted_levels(levels_2, weights_0.z);
+      sum_2_2_1 += weighted_levels(levels_2, weights_1.z);
+      sum_2_3_0 += weighted_levels(levels_2, weights_0.w);
+      sum_2_3_1 += weighted_levels(levels_2, weights_1.w);
+      let levels_3 = transposed(vec4<u32>(words_x[3], words_y[3], words_z[3], words_w[3]));
+      sum_3_0_0 += weighted_levels(levels_3, weights_0.x);
+      sum_3_0_1 += weighted_levels(levels_3, weights_1.x);
+      sum_3_1_0 += weighted_levels(levels_3, weights_0.y);
+      sum_3_1_1 += weighted_levels(levels_3, weights_1.y);
+      sum_3_2_0 += weighted_levels(levels_3, weights_0.z);
+      sum_3_2_1 += weighted_levels(levels_3, weights_1.z);
+      sum_3_3_0 += weighted_levels(levels_3, weights_0.w);
+      sum_3_3_1 += weighted_levels(levels_3, weights_1.w);
+    }
+  }
+  mixed[0] += mat4x4<f32>(
+    vec4<f32>((sum_0_0_0 << vec4<u32>(8u)) + (sum_0_0_1 << vec4<u32>(0u))),
+    vec4<f32>((sum_0_1_0 << vec4<u32>(8u)) + (sum_0_1_1 << vec4<u32>(0u))),
+    vec4<f32>((sum_0_2_0 << vec4<u32>(8u)) + (sum_0_2_1 << vec4<u32>(0u))),
+    vec4<f32>((sum_0_3_0 << vec4<u32>(8u)) + (sum_0_3_1 << vec4<u32>(0u))),
+  );
+  mixed[1] += mat4x4<f32>(
+    vec4<f32>((sum_1_0_0 << vec4<u32>(8u)) + (sum_1_0_1 << vec4<u32>(0u))),
+    vec4<f32>((sum_1_1_0 << vec4<u32>(8u)) + (sum_1_1_1 << vec4<u32>(0u))),
+    vec4<f32>((sum_1_2_0 << vec4<u32>(8u)) + (sum_1_2_1 << vec4<u32>(0u))),
+    vec4<f32>((sum_1_3_0 << vec4<u32>(8u)) + (sum_1_3_1 << vec4<u32>(0u))),
+  );
+  mixed[2] += mat4x4<f32>(
+    vec4<f32>((sum_2_0_0 << vec4<u32>(8u)) + (sum_2_0_1 << vec4<u32>(0u))),
+    vec4<f32>((sum_2_1_0 << vec4<u32>(8u)) + (sum_2_1_1 << vec4<u32>(0u))),
+    vec4<f32>((sum_2_2_0 << vec4<u32>(8u)) + (sum_2_2_1 << vec4<u32>(0u))),
+    vec4<f32>((sum_2_3_0 << vec4<u32>(8u)) + (sum_2_3_1 << vec4<u32>(0u))),
+  );
+  mixed[3] += mat4x4<f32>(
+    vec4<f32>((sum_3_0_0 << vec4<u32>(8u)) + (sum_3_0_1 << vec4<u32>(0u))),
+    vec4<f32>((sum_3_1_0 << vec4<u32>(8u)) + (sum_3_1_1 << vec4<u32>(0u))),
+    vec4<f32>((sum_3_2_0 << vec4<u32>(8u)) + (sum_3_2_1 << vec4<u32>(0u))),
+    vec4<f32>((sum_3_3_0 << vec4<u32>(8u)) + (sum_3_3_1 << vec4<u32>(0u))),
+  );
+  for (var token = slice; token < exact_count; token += SLICES) {
+    let exact_at = exact_word(entry.slot, 1u, tile.first + token, block.head);
+    let weight = weights[token];
+    for (var i = 0u; i < LANE_CHUNKS; i += 2u) {
+      let values = exact_load8(exact_at, chunk + i);
+      mixed[i] += weighted(values[0], weight);
+      mixed[i + 1u] += weighted(values[1], weight);
+    }
+  }
+}
+
+// The sum of one chunk of every lane over the slices. The first lanes, CHUNK_LANES for each row, get that of their row.
+fn sum_chunk(rows: mat4x4<f32>, lane: u32) -> vec4<f32> {
+  workgroupBarrier();
+  weights[lane] = rows[0];
+  weights[WORKGROUP + lane] = rows[1];
+  weights[2u * WORKGROUP + lane] = rows[2];
+  weights[3u * WORKGROUP + lane] = rows[3];
+  workgroupBarrier();
+  let first = lane / CHUNK_LANES * WORKGROUP + lane % CHUNK_LANES;
+  var sum = vec4<f32>();
+  for (var slice = 0u; slice < select(0u, SLICES, lane / CHUNK_LANES < ROWS); slice += 1u) {
+    sum += weights[first + slice * CHUNK_LANES];
+  }
+  return sum;
+}
+
+// The other way: a chunk's sums, given back to the lanes of the first slice as what they mixed.
+fn shared_chunk(sum: vec4<f32>, lane: u32) -> mat4x4<f32> {
+  workgroupBarrier();
+  weights[lane] = sum;
+  workgroupBarrier();
+  if (lane >= CHUNK_LANES) {
+    return mat4x4<f32>();
+  }
+  return mat4x4<f32>(
+    weights[lane],
+    weights[CHUNK_LANES + lane],
+    weights[2u * CHUNK_LANES + lane],
+    weights[3u * CHUNK_LANES + lane],
+  );
+}
+
+// After the last tile, what was mixed is summed over the slices, and written. It is summed after the last coded one as well,
+// because what coding did to values is undone before exact ones are added.
+fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, end: u32, split: u32, lane: u32) {
+  if (at + 1u == end || at + 1u == tiles.coded) {
+    tops[lane] = row_sum;
+    sums[0] = sum_chunk(mixed[0], lane);
+    var sum = 0.0;
+    for (var other = 0u; other < select(0u, WORKGROUP, lane < ROWS); other += 1u) {
+      sum += tops[other][lane]; // a lane sums a row's weights
+    }
+    if (lane < ROWS) {
+      row_sums[lane] = sum;
+    }
+    sums[1] = sum_chunk(mixed[1], lane);
+    sums[2] = sum_chunk(mixed[2], lane);
+    sums[3] = sum_chunk(mixed[3], lane);
+    mixed = array<mat4x4<f32>, LANE_CHUNKS>();
+    if (tile.coded) {
+      sums *= weight_unit[lane / CHUNK_LANES];
+      weight_unit = vec4<f32>(1.0);
+      finish_coded(entry, block, lane);
+    }
+    if (at + 1u == end) {
+      write_partials(entry, block, split, lane);
+    } else {
+      for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+        mixed[i] = shared_chunk(sums[i], lane);
+      }
+    }
+  }
+}
+
+// Writes one partial result a row: CHUNKS vectors, then (max, sum, tiles skipped, all), tiles in the block's first row.
+fn write_partials(entry: Entry, block: Block, split: u32, lane: u32) {
+  let used = min(ROWS, block.rows - block.first_row);
+  if (lane < used * CHUNK_LANES) {
+    let chunk = partial_of(entry, block, lane / CHUNK_LANES, split) + lane_chunk(lane);
+    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+      partials_written[chunk + i] = sums[i];
+    }
+  }
+  if (lane < used && lane_chunk(0u) == 0u) {
+    partials_written[partial_of(entry, block, lane, split) + CHUNKS] =
+      vec4<f32>(row_max[lane], row_sums[lane], select(vec2<f32>(), counts, lane == 0u));
+  }
+}
+
+fn partial_of(entry: Entry, block: Block, row: u32, split: u32) -> u32 {
+  return (global_row(entry, block, row) * step.partial_stride + entry.first_partial + split) * (CHUNKS + 1u);
+}
+
+// Grid: (splits, KV heads, entries x row blocks).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let entry = step.entries[workgroup.z / blocks_per_entry()];
+  let index = workgroup.z % blocks_per_entry();
+  if (index * ROWS >= entry.count * layer.group) {
+    return;
+  }
+  let block = block_of(entry, index, workgroup);
+  let tiles = tiles_between(entry, block.first_position, block.last_position);
+  let total = tiles.coded + tiles.sinks + tiles.ring;
+  let share = (total + step.splits - 1u) / step.splits;
+  let end = min((workgroup.x + 1u) * share, total);
+  prepare_block(entry, block, lane);
+  // Where tiles may be skipped, exact ones come before all others for their largest scores alone: most weight is there as a rule.
+  let own = workgroup.x * share;
+  if (own >= end) {
+    write_partials(entry, block, workgroup.x, lane);
+    return;
+  }
+  let peeks = select(0u, total - tiles.coded, SKIP_BELOW > 0.0);
+  for (var turn = own; turn < end + peeks; turn += 1u) {
+    let peeking = SKIP_BELOW > 0.0 && turn < own + peeks;
+    let at = select(turn - peeks, turn - own + tiles.coded, peeking);
+    let tile = tile_at(tiles, at);
+    prepare_tile(entry, block, tile, lane);
+    score_tile(entry, block, tile, lane);
+    if (peeking) {
+      peek_tile(lane);
+      continue;
+    }
+    soften_tile(tile, lane);
+    mix_tile(entry, block, tile, lane);
+    finish_tile(entry, block, tiles, tile, at, end, workgroup.x, lane);
+  }
+}
+`;
