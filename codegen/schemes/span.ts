@@ -10,20 +10,20 @@ import type { SchemeKernels } from "./scheme_kernels.ts";
 /** The kernels of one scheme for spans at one head dimension. */
 export function spanKernels(scheme: Scheme, headDim: number): SchemeKernels {
   const { id, codeBits } = scheme;
-  const reader = (side: string, numbers: number): Context => ({
+  const record = (side: string): Context => ({
     ...recordSizes(side, scheme, headDim),
     codeBits,
     metadataWords: 0,
     constantsPartial: "level_constants",
+  });
+  const reader = (side: string, numbers: number): Context => ({
+    ...record(side),
     ...loadedChunks(numbers, { loadPartial: "load_span_codes" }),
   });
   const planes = 8 / codeBits;
   /** Codes as integers: the same code of each byte at a time. */
   const planeReader = (side: string, numbers: number): Context => ({
-    ...recordSizes(side, scheme, headDim),
-    codeBits,
-    metadataWords: 0,
-    constantsPartial: "level_constants",
+    ...record(side),
     chunkCount: numbers / 4,
     chunksPartial: "plane_words",
     planeWords: Array.from({ length: numbers * codeBits / 32 }, (_, index) => ({ index })),
