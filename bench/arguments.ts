@@ -282,7 +282,7 @@ function addOthers(program: Command, found: Found): void {
       optionWithDefault("--schemes <list>", "schemes, or pairs keys/values", coded, "sc4,sc2"),
     )
     .option("--tokens <n>", "tokens of the span", integerFrom(64), 8192)
-    .option("--seconds <n>", "to spend on the comparison", integerFrom(1), 15)
+    .option("--seconds <n>", "to spend on the comparison", positive, 15)
     .action((choice: SpansChoice) => found({ suite: "spans", choice }));
   program.command("trellis")
     .description("Errors of trellis codes, which no scheme has, beside those of lattices: no GPU.")

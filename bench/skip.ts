@@ -12,10 +12,9 @@ import { tunedPlan } from "../tests/helpers/tuned_plan.ts";
 import { readBuffer } from "../tools/read_buffer.ts";
 import type { Work } from "./measure/clock.ts";
 import { benchKernels } from "./measure/kernels.ts";
-import { MODELS, modelShape } from "./measure/models.ts";
+import { LARGE_MODEL as MODEL, modelShape } from "./measure/models.ts";
 import { spread } from "./measure/statistics.ts";
 
-const MODEL = MODELS.find(({ name }) => name === "Llama-3.1-8B")!;
 /** Tiles of which no score is this near to a row's maximum are skipped. */
 const BELOW = 20;
 const CHUNK = 256;

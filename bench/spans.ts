@@ -8,12 +8,11 @@ import type { KernelFeature } from "../src/kernels/name.ts";
 import { randomCodebooks } from "../src/tuning/random_codebooks.ts";
 import { chooseClock, type Work } from "./measure/clock.ts";
 import { benchKernels } from "./measure/kernels.ts";
-import { MODELS, modelShape } from "./measure/models.ts";
+import { LARGE_MODEL as MODEL, modelShape } from "./measure/models.ts";
 import { randomTensor } from "./measure/random_tensor.ts";
 import { measureRounds } from "./measure/rounds.ts";
 import { spread } from "./measure/statistics.ts";
 
-const MODEL = MODELS.find(({ name }) => name === "Llama-3.1-8B")!;
 const NUMBERS: readonly (KernelFeature | undefined)[] = [undefined, "int16", "int8"];
 
 /** What is measured. */
@@ -123,8 +122,7 @@ export async function measureSpans(
 
 /** A row in a line. */
 export function formatSpans({ kernel, milliseconds, ratio, cpuRatio }: SpansRow): string {
-  return `${kernel}: ${milliseconds.toPrecision(3)} ms, ${
-    ratio.toFixed(2)
-  } times as fast as f16, ` +
-    `${cpuRatio.toFixed(2)} by CPU time`;
+  const ratios = [ratio, cpuRatio].map((one) => one.toFixed(2));
+  return `${kernel}: ${milliseconds.toPrecision(3)} ms, ` +
+    `${ratios[0]} times as fast as f16, ${ratios[1]} by CPU time`;
 }

@@ -104,6 +104,9 @@ export const MODELS: readonly BenchModel[] = [
   },
 ];
 
+/** What suites of one shape measure. */
+export const LARGE_MODEL: BenchModel = MODELS.find(({ name }) => name === "Llama-3.1-8B")!;
+
 /** The attention of so many of a model's layers. */
 export function modelShape(
   { queryHeads, keyValueHeads, headDim }: BenchModel,
