@@ -1217,10 +1217,7 @@ fn exact_load8(word: u32, chunk: u32) -> mat2x4<f32> {
   return halves_of(exact_quads[(word >> 2u) + (chunk >> 1u)]);
 }
 `],
-  ["attention/load_queries.hbs", `  for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
-    let row = min(block.first_row + item / CHUNKS, block.rows - 1u);
-    query_tile[item] = Chunk(query_load4(entry, block.head, row, (item % CHUNKS) * 4u, 1u));
-  }
+  ["attention/load_queries.hbs", `{{> query_items channel="(item % CHUNKS) * 4u" stride="1u"}}
 `],
   ["attention/mix.wgsl.hbs", `{{> attention_constants}}
 {{> mix_state}}
@@ -1657,6 +1654,11 @@ fn query_at(index: u32) -> f32 {
   }
   return bitcast<f32>(queries[index]);
 }
+`],
+  ["attention/query_items.hbs", `  for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
+    let row = min(block.first_row + item / CHUNKS, block.rows - 1u);
+    query_tile[item] = Chunk(query_load4(entry, block.head, row, {{channel}}, {{stride}}));
+  }
 `],
   ["attention/query_rows.hbs", `// Channels 4 chunk to 4 chunk + 3 of all rows, a column each.
 fn {{name}}(chunk: u32) -> Rows {
@@ -6959,14 +6961,18 @@ fn levels_word(slot: u32, side: u32, head: u32) -> u32 {
   return ((slot * 2u + side) * layer.kv_heads + head) * HEAD_DIM;
 }
 
-// What the codes of four channels stand for, from the levels at word: a scale a channel, and in the upper half its minimum.
-fn levels_grid(word: u32, chunk: u32) -> Grid {
-  let at = word + 4u * chunk;
+// What the codes of four channels stand for, from their levels, the first at word at: a scale, and in the upper half a minimum.
+fn levels_at(at: u32, stride: u32) -> Grid {
   let x = unpack2x16float(levels[at]);
-  let y = unpack2x16float(levels[at + 1u]);
-  let z = unpack2x16float(levels[at + 2u]);
-  let w = unpack2x16float(levels[at + 3u]);
+  let y = unpack2x16float(levels[at + stride]);
+  let z = unpack2x16float(levels[at + 2u * stride]);
+  let w = unpack2x16float(levels[at + 3u * stride]);
   return Grid(vec4<f32>(x.y, y.y, z.y, w.y), vec4<f32>(x.x, y.x, z.x, w.x));
+}
+
+// The same of channels 4 chunk to 4 chunk + 3, from a head's levels at word.
+fn levels_grid(word: u32, chunk: u32) -> Grid {
+  return levels_at(word + 4u * chunk, 1u);
 }
 `],
   ["schemes/span/encode_span.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
@@ -7158,15 +7164,10 @@ fn plane_channel(chunk: u32) -> u32 {
   return chunk / PLANES * (4u * PLANES) + chunk % PLANES;
 }
 
-// What codes of a chunk of planes stand for, from the levels at word.
+// What codes of a chunk of planes stand for, from a head's levels at word.
 fn plane_grid(word: u32, chunk: u32) -> Grid {
-  var grid: Grid;
-  for (var i = 0u; i < 4u; i += 1u) {
-    let level = unpack2x16float(levels[word + plane_channel(chunk) + i * PLANES]);
-    grid.low[i] = level.y;
-    grid.step[i] = level.x * PLANE_STEP;
-  }
-  return grid;
+  let grid = levels_at(word + plane_channel(chunk), PLANES);
+  return Grid(grid.low, grid.step * PLANE_STEP);
 }
 `],
   ["schemes/span/score_span.hbs", `{{> (lookup . "codedKeysPartial")}}
@@ -7215,10 +7216,7 @@ fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
 
 // Queries have the order of planes: a span has no exact tokens, which would need another.
 fn prepare_block(entry: Entry, block: Block, lane: u32) {
-  for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
-    let row = min(block.first_row + item / CHUNKS, block.rows - 1u);
-    query_tile[item] = Chunk(query_load4(entry, block.head, row, plane_channel(item % CHUNKS), PLANES));
-  }
+{{> query_items channel="plane_channel(item % CHUNKS)" stride="PLANES"}}
   workgroupBarrier();
   digit_queries(levels_word(entry.slot, 0u, block.head), lane);
 }

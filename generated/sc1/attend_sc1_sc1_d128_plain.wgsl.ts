@@ -283,14 +283,18 @@ fn levels_word(slot: u32, side: u32, head: u32) -> u32 {
   return ((slot * 2u + side) * layer.kv_heads + head) * HEAD_DIM;
 }
 
-// What the codes of four channels stand for, from the levels at word: a scale a channel, and in the upper half its minimum.
-fn levels_grid(word: u32, chunk: u32) -> Grid {
-  let at = word + 4u * chunk;
+// What the codes of four channels stand for, from their levels, the first at word at: a scale, and in the upper half a minimum.
+fn levels_at(at: u32, stride: u32) -> Grid {
   let x = unpack2x16float(levels[at]);
-  let y = unpack2x16float(levels[at + 1u]);
-  let z = unpack2x16float(levels[at + 2u]);
-  let w = unpack2x16float(levels[at + 3u]);
+  let y = unpack2x16float(levels[at + stride]);
+  let z = unpack2x16float(levels[at + 2u * stride]);
+  let w = unpack2x16float(levels[at + 3u * stride]);
   return Grid(vec4<f32>(x.y, y.y, z.y, w.y), vec4<f32>(x.x, y.x, z.x, w.x));
+}
+
+// The same of channels 4 chunk to 4 chunk + 3, from a head's levels at word.
+fn levels_grid(word: u32, chunk: u32) -> Grid {
+  return levels_at(word + 4u * chunk, 1u);
 }
 
 // The codes of channels 4 chunk to 4 chunk + 3 of token token of the record at record, which lie in one word. They are signed

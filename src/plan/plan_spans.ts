@@ -30,7 +30,7 @@ import { layerKind } from "./tuning_record.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import { POLICY_FIELDS } from "../schemes/policy.ts";
 import type { SpanPolicies, SpanPolicy } from "./span_policies.ts";
-import type { PlannedSpans, SpanCoders, SpanLayerPlan, SpanPlan, SpanPlanner } from "./spans.ts";
+import type { LayerAttention, PlannedSpans, SpanCoders, SpanLayerPlan, SpanPlan } from "./spans.ts";
 
 /** What kinds of spans may be. */
 function spansFields(value: unknown): Fields<Record<string, SpanPolicy>> {
@@ -151,7 +151,7 @@ export function planSpans(
   cache: ResolvedOptions,
   kernels: readonly KernelInfo[],
   limits: PlanLimits,
-  layers: Parameters<SpanPlanner>[3],
+  layers: readonly LayerAttention[],
 ): PlannedSpans {
   const integers = {
     decode: integersOf(layers.map(({ decode }) => decode)),

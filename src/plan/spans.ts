@@ -64,6 +64,9 @@ export interface SpanPlan {
   readonly bytes: number;
 }
 
+/** How a layer attends, by phase. */
+export type LayerAttention = Readonly<Record<AttentionWay, AttentionKernels>>;
+
 /**
  * Plans all kinds of spans.
  *
@@ -75,7 +78,7 @@ export type SpanPlanner = (
   options: ResolvedOptions,
   kernels: readonly KernelInfo[],
   limits: PlanLimits,
-  layers: readonly Readonly<Record<AttentionWay, AttentionKernels>>[],
+  layers: readonly LayerAttention[],
 ) => PlannedSpans;
 
 const planners = new WeakMap<SpanKinds, SpanPlanner>();

@@ -723,7 +723,7 @@ export const KERNELS: readonly Mutation[] = [
       "chunk * 4u",
       { generate: "attend_sc*_d64_plain_int*" },
     ],
-    ["plane-steps-of-whole-codes", "level.x * PLANE_STEP", "level.x", {
+    ["plane-steps-of-whole-codes", "grid.step * PLANE_STEP", "grid.step", {
       generate: "attend_sc*_d64_plain_int*",
     }],
   ]),
